@@ -1,0 +1,139 @@
+#include <atomic>
+#include <chrono>
+#include <future>
+#include <mutex>
+#include <optional>
+#include <tuple>
+
+#include "bindings/pybind.h"
+#include "engine/build.h"
+
+namespace trtfast::bindings {
+namespace {
+
+using Range = std::tuple<Shape, Shape, Shape>;
+using Ranges = std::map<std::string, Range>;
+
+/// Runs a build on a thread of its own, so that the calling thread can answer signals, and stops it
+/// when a signal handler or the progress function raises. Used without the GIL.
+class InterruptibleBuild {
+ public:
+  explicit InterruptibleBuild(const py::object& progress) : progress_(progress) {}
+
+  template <class Build>
+  auto run(Build build) {
+    auto result = std::async(std::launch::async, std::move(build));
+    while (result.wait_for(std::chrono::milliseconds(50)) != std::future_status::ready) {
+      const py::gil_scoped_acquire gil;
+      if (PyErr_CheckSignals() != 0) stop();
+    }
+    return result.get();
+  }
+
+  bool report(const tensorrt::BuildProgress& step) {
+    if (stopped_) return false;
+    if (progress_.is_none()) return true;
+    const py::gil_scoped_acquire gil;
+    try {
+      const py::object answer = progress_(step.phase, step.parent, step.step, step.steps);
+      if (answer.is(py::bool_(false))) stopped_ = true;
+    } catch (py::error_already_set& error) {
+      error.restore();
+      stop();
+    }
+    return !stopped_;
+  }
+
+  /// What was raised meanwhile, if anything was. Needs the GIL.
+  void rethrow() {
+    if (!raised_) return;
+    auto error = std::move(*raised_);
+    raised_.reset();
+    throw error;  // NOLINT(misc-throw-by-value-catch-by-reference): moved out of the optional
+  }
+
+ private:
+  // Takes the pending Python error. Needs the GIL, which guards raised_ too.
+  void stop() {
+    stopped_ = true;
+    py::error_already_set error;
+    if (!raised_) raised_.emplace(std::move(error));
+  }
+
+  const py::object& progress_;
+  std::atomic<bool> stopped_ = false;
+  std::optional<py::error_already_set> raised_;
+};
+
+BuildOptions options_of(const std::vector<Ranges>& profiles, std::optional<std::size_t> workspace,
+                        std::optional<int> optimization_level, std::vector<int> targets, int device) {
+  BuildOptions options{{}, workspace, optimization_level, std::move(targets), device};
+  for (const auto& ranges : profiles) {
+    Profile profile;
+    for (const auto& [name, range] : ranges) {
+      profile[name] = {std::get<0>(range), std::get<1>(range), std::get<2>(range)};
+    }
+    options.profiles.push_back(std::move(profile));
+  }
+  return options;
+}
+
+std::shared_ptr<BuildResult> build_interruptibly(
+    const std::shared_ptr<const tensorrt::Library>& library, const py::buffer& model,
+    const std::string& model_path, const std::vector<Ranges>& profiles,
+    std::optional<std::size_t> workspace, std::optional<int> optimization_level,
+    std::vector<int> targets, int device, const py::object& progress) {
+  const auto options = options_of(profiles, workspace, optimization_level, std::move(targets), device);
+  const py::buffer_info info = model.request();  // keeps the bytes in place while the GIL is free
+  InterruptibleBuild interruptible(progress);
+  std::shared_ptr<BuildResult> result;
+  try {
+    const py::gil_scoped_release release;
+    auto built = interruptible.run([&] {
+      return build(library, bytes_of(info), model_path, options,
+                   [&](const tensorrt::BuildProgress& step) { return interruptible.report(step); });
+    });
+    result = make_released<BuildResult>(std::move(built));
+  } catch (...) {
+    interruptible.rethrow();
+    throw;
+  }
+  interruptible.rethrow();
+  return result;
+}
+
+}  // namespace
+
+void register_build(py::module_& module) {
+  py::class_<LayerInfo>(module, "LayerInfo", "A layer of the parsed network.")
+      .def_readonly("name", &LayerInfo::name)
+      .def_readonly("type", &LayerInfo::type, "TensorRT's LayerType")
+      .def_property_readonly("inputs",
+                             [](const LayerInfo& layer) {
+                               std::vector<std::string> names;
+                               for (auto dtype : layer.inputs) names.emplace_back(numpy_name(dtype));
+                               return names;
+                             })
+      .def_property_readonly("outputs", [](const LayerInfo& layer) {
+        std::vector<std::string> names;
+        for (auto dtype : layer.outputs) names.emplace_back(numpy_name(dtype));
+        return names;
+      });
+
+  py::class_<BuildResult, std::shared_ptr<BuildResult>>(module, "BuildResult",
+                                                        "A plan, whose bytes are its buffer.",
+                                                        py::buffer_protocol())
+      .def_readonly("layers", &BuildResult::layers)
+      .def_buffer([](BuildResult& result) {
+        const auto bytes = result.plan.bytes();
+        return py::buffer_info(reinterpret_cast<const std::uint8_t*>(bytes.data()),
+                               static_cast<py::ssize_t>(bytes.size()));
+      });
+
+  module.def("build", &build_interruptibly, py::arg("library"), py::arg("model"),
+             py::arg("model_path"), py::arg("profiles"), py::arg("workspace"),
+             py::arg("optimization_level"), py::arg("targets"), py::arg("device"),
+             py::arg("progress"), "Builds a plan from a serialised ONNX model.");
+}
+
+}  // namespace trtfast::bindings

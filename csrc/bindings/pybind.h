@@ -1,0 +1,44 @@
+// The only include of pybind11, and what every binding needs of it. Include it first.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <utility>
+
+#include "tensorrt/types.h"
+
+namespace py = pybind11;
+
+namespace trtfast::bindings {
+
+void register_errors(py::module_& module);
+void register_log(py::module_& module);
+void register_library(py::module_& module);
+void register_build(py::module_& module);
+void register_engine(py::module_& module);
+
+/// The numpy.dtype of a TensorRT dtype; bfloat16 and float8 are those of ml_dtypes.
+/// @throws InputError for a dtype that NumPy has no equal for.
+[[nodiscard]] py::dtype numpy_dtype(tensorrt::DataType dtype);
+
+/// An object whose destructor calls TensorRT or CUDA: it is deleted without the GIL.
+template <class T, class... Args>
+[[nodiscard]] std::shared_ptr<T> make_released(Args&&... args) {
+  return {new T(std::forward<Args>(args)...), [](T* object) {
+            const py::gil_scoped_release release;
+            delete object;
+          }};
+}
+
+[[nodiscard]] inline std::span<const std::byte> bytes_of(const py::buffer_info& info) {
+  return {static_cast<const std::byte*>(info.ptr),
+          static_cast<std::size_t>(info.size) * static_cast<std::size_t>(info.itemsize)};
+}
+
+}  // namespace trtfast::bindings

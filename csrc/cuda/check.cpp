@@ -1,0 +1,18 @@
+#include "cuda/check.h"
+
+#include <filesystem>
+#include <string>
+
+#include "error.h"
+
+namespace trtfast::cuda {
+
+void fail(cudaError_t error, const char* call, const std::source_location& where) {
+  static_cast<void>(cudaGetLastError());  // clear it: the next call should report its own
+  throw CudaError(std::string(call) + " failed with " + cudaGetErrorName(error) + ", " +
+                  cudaGetErrorString(error) + " (" +
+                  std::filesystem::path(where.file_name()).filename().string() + ":" +
+                  std::to_string(where.line()) + ")");
+}
+
+}  // namespace trtfast::cuda

@@ -1,0 +1,58 @@
+#include "cuda/device.h"
+
+#include "cuda/check.h"
+#include "error.h"
+
+namespace trtfast::cuda {
+
+Devices devices() {
+  int count = 0;
+  if (const cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());
+    return {{}, cudaGetErrorString(error)};
+  }
+  Devices found;
+  if (count == 0) found.reason = "the driver lists no GPU";
+  for (int index = 0; index < count; ++index) {
+    cudaDeviceProp properties{};
+    TRTFAST_CUDA(cudaGetDeviceProperties(&properties, index));
+    found.list.push_back({index, properties.name, properties.major * 10 + properties.minor,
+                          properties.totalGlobalMem});
+  }
+  return found;
+}
+
+Device device(int index) {
+  auto found = devices();
+  if (index >= 0 && static_cast<std::size_t>(index) < found.list.size()) {
+    return found.list[static_cast<std::size_t>(index)];
+  }
+  if (found.list.empty()) {
+    throw UnsupportedDeviceError("no GPU can be used here: " + found.reason +
+                                 ". Run `trtfast doctor`, or use trtfast.load() on the ONNX file "
+                                 "for the reference engine, which needs none.");
+  }
+  throw UnsupportedDeviceError("there is no GPU " + std::to_string(index) + ": this machine has 0 to " +
+                               std::to_string(found.list.size() - 1));
+}
+
+int driver_version() noexcept {
+  int version = 0;
+  return cudaDriverGetVersion(&version) == cudaSuccess ? version : 0;
+}
+
+std::size_t free_memory() {
+  std::size_t free = 0;
+  std::size_t total = 0;
+  TRTFAST_CUDA(cudaMemGetInfo(&free, &total));
+  return free;
+}
+
+DeviceGuard::DeviceGuard(int device) {
+  TRTFAST_CUDA(cudaGetDevice(&previous_));
+  TRTFAST_CUDA(cudaSetDevice(device));
+}
+
+DeviceGuard::~DeviceGuard() { static_cast<void>(cudaSetDevice(previous_)); }
+
+}  // namespace trtfast::cuda

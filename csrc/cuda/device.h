@@ -1,0 +1,59 @@
+// The GPUs of this machine, and the guard that makes one of them current.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace trtfast::cuda {
+
+struct Device {
+  int index;
+  std::string name;
+  int compute_capability;  // major * 10 + minor
+  std::size_t total_memory;  // bytes
+};
+
+struct Devices {
+  std::vector<Device> list;
+  std::string reason;  // why the list is empty
+};
+
+/// All GPUs; none, with the reason, where there is no GPU or no driver.
+[[nodiscard]] Devices devices();
+
+/// One GPU.
+/// @throws UnsupportedDeviceError if there is none of that index.
+[[nodiscard]] Device device(int index);
+
+/// The CUDA version that the driver supports, as in 13000 for 13.0; 0 without a driver.
+[[nodiscard]] int driver_version() noexcept;
+
+/// Bytes of the current GPU's memory that are free.
+[[nodiscard]] std::size_t free_memory();
+
+/// Makes a GPU the current one of this thread, and the previous one again at the end.
+class DeviceGuard {
+ public:
+  explicit DeviceGuard(int device);
+  ~DeviceGuard();
+  DeviceGuard(const DeviceGuard&) = delete;  // ends once
+  DeviceGuard& operator=(const DeviceGuard&) = delete;
+
+ private:
+  int previous_ = 0;
+};
+
+/// Runs the end of an object's life with its GPU current. Destructors must not throw, and nothing
+/// is left to release where the driver is already unloading.
+template <class Function>
+void release_on(int device, Function&& release) noexcept {
+  try {
+    const DeviceGuard guard(device);
+    std::forward<Function>(release)();
+  } catch (...) {  // NOLINT(bugprone-empty-catch): see above
+  }
+}
+
+}  // namespace trtfast::cuda

@@ -1,0 +1,210 @@
+#include "engine/build.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <utility>
+
+#include "cuda/device.h"
+#include "error.h"
+
+namespace trtfast {
+namespace {
+
+using namespace tensorrt::method;  // NOLINT(google-build-using-namespace): a table of names
+using tensorrt::ErrorScope;
+using tensorrt::Object;
+using tensorrt::ProfileSelector;
+using tensorrt::require;
+using tensorrt::View;
+
+struct Input {
+  View tensor;
+  std::string name;
+  Shape shape;
+  bool is_shape_value;
+
+  [[nodiscard]] bool needs_profile() const { return is_dynamic(shape) || is_shape_value; }
+};
+
+std::vector<Input> inputs_of(const Object& network) {
+  std::vector<Input> inputs;
+  const int count = network.call<VNetworkDefinition::getNbInputs>();
+  for (int index = 0; index < count; ++index) {
+    const View tensor(network.abi(), network.call<VNetworkDefinition::getInput>(index));
+    inputs.push_back({tensor, tensor.call<VTensor::getName>(),
+                      to_shape(tensor.call<VTensor::getDimensions>()),
+                      tensor.call<VTensor::isShapeTensor>()});
+  }
+  return inputs;
+}
+
+std::string names_of(const std::vector<Input>& inputs) {
+  std::string names;
+  for (const auto& input : inputs) names += (names.empty() ? "" : ", ") + input.name + str(input.shape);
+  return names;
+}
+
+void set_shape_values(const View& profile, const Input& input, const ShapeRange& range) {
+  const std::array selected = {std::pair{ProfileSelector::kMin, &range.min},
+                               std::pair{ProfileSelector::kOpt, &range.opt},
+                               std::pair{ProfileSelector::kMax, &range.max}};
+  for (const auto& [select, values] : selected) {
+    const ErrorScope scope;
+    const auto count = static_cast<std::int32_t>(values->size());
+    require<InputError>(profile.call<VOptimizationProfile::setShapeValuesV2>(
+                            input.name.c_str(), select, values->data(), count),
+                        "IOptimizationProfile::setShapeValuesV2", scope);
+  }
+}
+
+void set_dimensions(const View& profile, const Input& input, const ShapeRange& range) {
+  for (const Shape* shape : {&range.min, &range.opt, &range.max}) {
+    const bool fits = shape->size() == input.shape.size() &&
+                      std::ranges::equal(input.shape, *shape, [](auto fixed, auto asked) {
+                        return fixed < 0 ? asked >= 0 : fixed == asked;
+                      });
+    if (!fits) {
+      throw InputError("shape " + str(*shape) + " does not fit input '" + input.name +
+                       "' of shape " + str(input.shape) + ", where -1 is dynamic");
+    }
+  }
+  if (!range.contains(range.opt)) {
+    throw InputError("input '" + input.name + "': min <= opt <= max does not hold for " +
+                     str(range.min) + ", " + str(range.opt) + ", " + str(range.max));
+  }
+  const std::array selected = {std::pair{ProfileSelector::kMin, &range.min},
+                               std::pair{ProfileSelector::kOpt, &range.opt},
+                               std::pair{ProfileSelector::kMax, &range.max}};
+  for (const auto& [select, shape] : selected) {
+    const ErrorScope scope;
+    const tensorrt::Dims dims = to_dims(*shape);
+    require<InputError>(
+        profile.call<VOptimizationProfile::setDimensions, const char*, ProfileSelector,
+                     const tensorrt::Dims&>(input.name.c_str(), select, dims),
+        "IOptimizationProfile::setDimensions", scope);
+  }
+}
+
+void add_profile(const Object& builder, const Object& config, const std::vector<Input>& inputs,
+                 const Profile& ranges) {
+  for (const auto& [name, range] : ranges) {
+    if (std::ranges::none_of(inputs, [&](const Input& input) { return input.name == name; })) {
+      throw InputError("the model has no input '" + name + "': its inputs are " + names_of(inputs));
+    }
+  }
+  const ErrorScope scope;
+  const View profile(builder.abi(),
+                     require<BuildError>(builder.call<VBuilder::createOptimizationProfile>(),
+                                         "IBuilder::createOptimizationProfile", scope));
+  for (const auto& input : inputs) {
+    const auto range = ranges.find(input.name);
+    if (range == ranges.end()) {
+      if (!input.needs_profile()) continue;
+      throw InputError("input '" + input.name + "' has the dynamic shape " + str(input.shape) +
+                       ": give its min, opt and max shapes");
+    }
+    if (is_dynamic(input.shape) || !input.is_shape_value) {
+      set_dimensions(profile, input, range->second);
+    } else {
+      set_shape_values(profile, input, range->second);
+    }
+  }
+  require<BuildError>(profile.call<VOptimizationProfile::isValid>(), "IOptimizationProfile::isValid",
+                      scope);
+  const int index = config.call<VBuilderConfig::addOptimizationProfile>(profile.get());
+  require<BuildError>(index >= 0, "IBuilderConfig::addOptimizationProfile", scope);
+}
+
+void set_targets(const Object& config, const std::vector<int>& targets) {
+  if (targets.empty()) return;
+  if (!config.abi().has(tensorrt::Capability::kComputeTargets)) {
+    throw InputError("targets: TensorRT " + config.library()->version().str() +
+                     " builds for the GPU at hand only; TensorRT-RTX takes targets");
+  }
+  const ErrorScope scope;
+  require<InputError>(config.call<VBuilderConfig::setNbComputeCapabilities>(
+                          static_cast<std::int32_t>(targets.size())),
+                      "IBuilderConfig::setNbComputeCapabilities", scope);
+  for (std::size_t index = 0; index < targets.size(); ++index) {
+    require<InputError>(config.call<VBuilderConfig::setComputeCapability>(
+                            targets[index], static_cast<std::int32_t>(index)),
+                        "IBuilderConfig::setComputeCapability", scope);
+  }
+}
+
+std::vector<LayerInfo> layers_of(const Object& network) {
+  std::vector<LayerInfo> layers;
+  const int count = network.call<VNetworkDefinition::getNbLayers>();
+  for (int index = 0; index < count; ++index) {
+    const View layer(network.abi(), network.call<VNetworkDefinition::getLayer>(index));
+    const auto dtype = [&](void* tensor) { return View(network.abi(), tensor).call<VTensor::getType>(); };
+    LayerInfo info{layer.call<VLayer::getName>(), static_cast<int>(layer.call<VLayer::getType>()), {}, {}};
+    for (int i = 0; i < layer.call<VLayer::getNbInputs>(); ++i) {
+      // An optional input that is not there is null.
+      if (void* tensor = layer.call<VLayer::getInput>(i)) info.inputs.push_back(dtype(tensor));
+    }
+    for (int i = 0; i < layer.call<VLayer::getNbOutputs>(); ++i) {
+      if (void* tensor = layer.call<VLayer::getOutput>(i)) info.outputs.push_back(dtype(tensor));
+    }
+    layers.push_back(std::move(info));
+  }
+  return layers;
+}
+
+}  // namespace
+
+BuildResult build(const std::shared_ptr<const tensorrt::Library>& library,
+                  std::span<const std::byte> model, const std::string& model_path,
+                  const BuildOptions& options, const tensorrt::ProgressFunction& progress) {
+  const ErrorScope scope;
+  std::optional<cuda::DeviceGuard> guard;
+  if (!cuda::devices().list.empty()) guard.emplace(cuda::device(options.device).index);
+  std::atomic<bool> cancelled = false;
+  // Declared first, for TensorRT's objects hold its address.
+  const tensorrt::ProgressMonitor monitor([&](const tensorrt::BuildProgress& step) {
+    if (!progress(step)) cancelled = true;
+    return !cancelled;
+  });
+
+  const auto builder = std::make_shared<const Object>(
+      library, require<BuildError>(library->create_builder(), "createInferBuilder", scope));
+  const Object network(library,
+                       require<BuildError>(builder->call<VBuilder::createNetworkV2>(
+                                               library->abi().strongly_typed_flags()),
+                                           "IBuilder::createNetworkV2", scope),
+                       builder);
+  // It holds the parsed weights, which the build still reads.
+  const tensorrt::Parser parser(network);
+  parser.parse(model, model_path);
+
+  const Object config(library,
+                      require<BuildError>(builder->call<VBuilder::createBuilderConfig>(),
+                                          "IBuilder::createBuilderConfig", scope),
+                      builder);
+  config.call<VBuilderConfig::setProgressMonitor>(monitor.object());
+  config.call<VBuilderConfig::setProfilingVerbosity>(tensorrt::ProfilingVerbosity::kDetailed);
+  if (options.workspace) {
+    config.call<VBuilderConfig::setMemoryPoolLimit>(tensorrt::MemoryPool::kWorkspace,
+                                                    *options.workspace);
+  }
+  if (options.optimization_level) {
+    config.call<VBuilderConfig::setBuilderOptimizationLevel>(*options.optimization_level);
+  }
+  set_targets(config, options.targets);
+
+  const auto inputs = inputs_of(network);
+  const bool needs_profile =
+      std::ranges::any_of(inputs, [](const Input& input) { return input.needs_profile(); });
+  if (options.profiles.empty() && needs_profile) add_profile(*builder, config, inputs, {});
+  for (const auto& profile : options.profiles) add_profile(*builder, config, inputs, profile);
+
+  auto layers = layers_of(network);
+  void* plan = builder->call<VBuilder::buildSerializedNetwork>(network.get(), config.get());
+  if (plan == nullptr && cancelled) throw BuildError("the build was cancelled");
+  return {tensorrt::HostMemory(library, require<BuildError>(plan, "IBuilder::buildSerializedNetwork", scope),
+                               builder),
+          std::move(layers)};
+}
+
+}  // namespace trtfast

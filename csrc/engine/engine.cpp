@@ -1,0 +1,49 @@
+#include "engine/engine.h"
+
+#include <string>
+
+#include "error.h"
+
+namespace trtfast {
+namespace {
+
+std::size_t checked_lanes(int lanes) {
+  if (lanes < 1) throw InputError("lanes must be 1 or more, not " + std::to_string(lanes));
+  return static_cast<std::size_t>(lanes);
+}
+
+// Names and the user's mistakes are the caller's to explain; here is what memory safety needs.
+void check(const TensorSpec& spec, const TensorView& input) {
+  bool fits = input.dtype == spec.dtype && input.shape.size() == spec.shape.size();
+  for (std::size_t axis = 0; fits && axis < spec.shape.size(); ++axis) {
+    fits = spec.shape[axis] < 0 ? input.shape[axis] >= 0 : input.shape[axis] == spec.shape[axis];
+  }
+  if (!fits) {
+    throw InputError("input '" + spec.name + "' must be " + tensorrt::numpy_name(spec.dtype) + " " +
+                     str(spec.shape) + ", not " + tensorrt::numpy_name(input.dtype) + " " +
+                     str(input.shape));
+  }
+}
+
+}  // namespace
+
+Engine::Engine(const std::shared_ptr<const tensorrt::Library>& library,
+               std::span<const std::byte> plan, const EngineOptions& options)
+    : plan_(std::make_shared<const Plan>(library, plan, options.device,
+                                         options.allow_unsupported_gpu)),
+      pool_(plan_, checked_lanes(options.lanes)) {}
+
+Engine::~Engine() { pool_.close(); }
+
+std::vector<Tensor> Engine::infer(std::span<const TensorView> inputs) {
+  if (inputs.size() != this->inputs().size()) {
+    throw InputError("the engine takes " + std::to_string(this->inputs().size()) + " inputs, not " +
+                     std::to_string(inputs.size()));
+  }
+  for (std::size_t index = 0; index < inputs.size(); ++index) check(this->inputs()[index], inputs[index]);
+  return pool_.acquire()->run(inputs);
+}
+
+void Engine::close() { pool_.close(); }
+
+}  // namespace trtfast

@@ -1,0 +1,129 @@
+#include "engine/plan.h"
+
+#include <cstring>
+#include <string_view>
+
+#include "cuda/device.h"
+#include "error.h"
+#include "tensorrt/devices.h"
+
+namespace trtfast {
+namespace {
+
+using namespace tensorrt::method;  // NOLINT(google-build-using-namespace): a table of names
+using tensorrt::ErrorScope;
+using tensorrt::Object;
+using tensorrt::ProfileSelector;
+using tensorrt::require;
+
+// Plans begin with "ftrt" (TensorRT) or "vtrt" (TensorRT-RTX); the library itself does not survive
+// all that does not.
+bool begins_as_plan(std::span<const std::byte> bytes) {
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  return text.starts_with("ftrt") || text.starts_with("vtrt");
+}
+
+void check_device(const tensorrt::Library& library, int index, bool allow_unsupported_gpu) {
+  const auto gpu = cuda::device(index);
+  const int capability = gpu.compute_capability;
+  if (allow_unsupported_gpu || tensorrt::supports(library.abi().generation(), capability)) return;
+  throw UnsupportedDeviceError(
+      std::string(library.product()) + " " + library.full_version() + " does not list GPU " +
+      std::to_string(index) + ", " + gpu.name + " of compute capability " +
+      std::to_string(capability / 10) + "." + std::to_string(capability % 10) +
+      ", as supported. Install TensorRT for it, or set TRTFAST_ALLOW_UNSUPPORTED_GPU=1 to try at "
+      "your own risk and check the results with float16 or bfloat16.");
+}
+
+std::shared_ptr<const Object> deserialize(const std::shared_ptr<const tensorrt::Library>& library,
+                                          std::span<const std::byte> bytes) {
+  if (!begins_as_plan(bytes)) {
+    throw EngineIncompatibleError("these " + std::to_string(bytes.size()) +
+                                  " bytes are not a TensorRT plan: build the engine again");
+  }
+  const ErrorScope scope;
+  const auto runtime = std::make_shared<const Object>(
+      library, require<EngineIncompatibleError>(library->create_runtime(), "createInferRuntime", scope));
+  const void* data = bytes.data();
+  void* engine = runtime->call<VRuntime::deserializeCudaEngine>(data, bytes.size());
+  if (engine == nullptr) {
+    throw EngineIncompatibleError(std::string(library->product()) + " " + library->full_version() +
+                                  " cannot load this plan: it may be cut short, or built by another "
+                                  "version or for another GPU. Build it again here. TensorRT says: " +
+                                  scope.errors());
+  }
+  return std::make_shared<const Object>(library, engine, runtime);
+}
+
+}  // namespace
+
+Plan::Plan(const std::shared_ptr<const tensorrt::Library>& library,
+           std::span<const std::byte> bytes, int device, bool allow_unsupported_gpu)
+    : device_(device) {
+  check_device(*library, device, allow_unsupported_gpu);
+  const cuda::DeviceGuard guard(device);
+  engine_ = deserialize(library, bytes);
+  const int count = engine_->call<VCudaEngine::getNbIOTensors>();
+  for (int index = 0; index < count; ++index) {
+    const char* name = engine_->call<VCudaEngine::getIOTensorName>(index);
+    const bool is_input =
+        engine_->call<VCudaEngine::getTensorIOMode>(name) == tensorrt::TensorIOMode::kInput;
+    (is_input ? inputs_ : outputs_).push_back(spec_of(name, is_input));
+  }
+}
+
+Plan::~Plan() {
+  cuda::release_on(device_, [this] { engine_.reset(); });
+}
+
+TensorSpec Plan::spec_of(const char* name, bool is_input) const {
+  TensorSpec spec{
+      name,
+      engine_->call<VCudaEngine::getTensorDataType>(name),
+      to_shape(engine_->call<VCudaEngine::getTensorShape>(name)),
+      engine_->call<VCudaEngine::getTensorLocation>(name) == tensorrt::TensorLocation::kHost,
+      engine_->call<VCudaEngine::isShapeInferenceIO>(name),
+      {}};
+  if (!is_input || !is_dynamic(spec.shape)) return spec;
+  const int profiles = engine_->call<VCudaEngine::getNbOptimizationProfiles>();
+  for (int profile = 0; profile < profiles; ++profile) {
+    const auto shape = [&](ProfileSelector select) {
+      return to_shape(engine_->call<VCudaEngine::getProfileShape>(name, profile, select));
+    };
+    spec.profiles.push_back(
+        {shape(ProfileSelector::kMin), shape(ProfileSelector::kOpt), shape(ProfileSelector::kMax)});
+  }
+  return spec;
+}
+
+int Plan::profile_for(std::span<const TensorView> inputs) const {
+  const int profiles = engine_->call<VCudaEngine::getNbOptimizationProfiles>();
+  for (int profile = 0; profile < profiles; ++profile) {
+    bool fits = true;
+    for (std::size_t index = 0; fits && index < inputs.size(); ++index) {
+      const auto& ranges = inputs_[index].profiles;
+      fits = ranges.empty() || ranges[static_cast<std::size_t>(profile)].contains(inputs[index].shape);
+    }
+    if (fits) return profile;
+  }
+  std::string shapes;
+  for (std::size_t index = 0; index < inputs.size(); ++index) {
+    shapes += (index > 0 ? ", " : "") + inputs_[index].name + str(inputs[index].shape);
+  }
+  throw InputError("no optimisation profile of this engine fits the shapes " + shapes +
+                   ": use a shape inside one, or build the engine with wider shapes");
+}
+
+std::string Plan::inspect() const {
+  const ErrorScope scope;
+  const cuda::DeviceGuard guard(device_);
+  const Object inspector(engine_->library(),
+                         require<Error>(engine_->call<VCudaEngine::createEngineInspector>(),
+                                        "ICudaEngine::createEngineInspector", scope),
+                         engine_);
+  return require<Error>(inspector.call<VEngineInspector::getEngineInformation>(
+                            tensorrt::LayerInformationFormat::kJson),
+                        "IEngineInspector::getEngineInformation", scope);
+}
+
+}  // namespace trtfast

@@ -1,0 +1,48 @@
+#include "tensorrt/api.h"
+
+#include <filesystem>
+
+#include "error.h"
+
+namespace trtfast::tensorrt {
+
+std::string failure(const char* api, const ErrorScope& scope, const std::source_location& where) {
+  return std::string(api) + " failed (" + std::filesystem::path(where.file_name()).filename().string() +
+         ":" + std::to_string(where.line()) + "): " + scope.errors();
+}
+
+Parser::Parser(const Object& network) : library_(network.library()) {
+  const ErrorScope scope;
+  object_ = require<BuildError>(library_->create_parser(network.get()), "createNvOnnxParser", scope);
+}
+
+Parser::~Parser() { library_->abi().call<method::IParser::destroy>(object_); }
+
+void Parser::parse(std::span<const std::byte> model, const std::string& path) const {
+  const ErrorScope scope;
+  const Abi& abi = library_->abi();
+  const void* data = model.data();
+  if (abi.call<method::IParser::parse>(object_, data, model.size(), path.c_str())) return;
+
+  const int count = abi.call<method::IParser::getNbErrors>(object_);
+  if (count == 0) throw BuildError("TensorRT cannot read the ONNX model: " + scope.errors());
+
+  std::string message = "TensorRT cannot build this ONNX model";
+  std::string culprit;
+  for (int index = 0; index < count; ++index) {
+    const void* error = abi.call<method::IParser::getError>(object_, index);
+    const auto text = [](const char* value) { return std::string(value != nullptr ? value : ""); };
+    const std::string node = text(abi.call<method::IParserError::nodeName>(error));
+    const std::string op = text(abi.call<method::IParserError::nodeOperator>(error));
+    const int position = abi.call<method::IParserError::node>(error);
+    message += "\n  ";
+    if (position >= 0) {
+      message += "node " + std::to_string(position) + " '" + node + "' (" + op + "): ";
+    }
+    message += text(abi.call<method::IParserError::desc>(error));
+    if (culprit.empty()) culprit = node;
+  }
+  throw BuildError(message, culprit);
+}
+
+}  // namespace trtfast::tensorrt

@@ -1,0 +1,155 @@
+#include "tensorrt/callbacks.h"
+
+#include <mutex>
+#include <unordered_map>
+#include <utility>
+
+#include "tensorrt/log.h"
+
+namespace trtfast::tensorrt {
+namespace {
+
+void log_line(Severity severity, const char* text) noexcept {
+  try {
+    if (severity <= Severity::kError) ErrorScope::record(text);
+    LogQueue::instance().push(severity, text);
+  } catch (...) {  // NOLINT(bugprone-empty-catch): no memory for a log line; TensorRT is noexcept
+  }
+}
+
+bool has_plain_logger(Generation generation) noexcept {
+  return generation == Generation::kTrt10 || generation == Generation::kRtx14;
+}
+
+/// The base of every versioned interface.
+struct Versioned {
+  virtual std::int32_t getAPILanguage() const noexcept { return 0; }  // C++
+  virtual InterfaceInfo getInterfaceInfo() const noexcept = 0;
+  virtual ~Versioned() = default;
+};
+
+struct PlainLogger {
+  virtual void log(Severity severity, const char* text) noexcept { log_line(severity, text); }
+  virtual ~PlainLogger() = default;
+};
+
+struct VersionedLogger final : Versioned {
+  InterfaceInfo getInterfaceInfo() const noexcept override { return {"ILogger", 1, 0}; }
+  virtual void log(Severity severity, const char* text) noexcept { log_line(severity, text); }
+};
+
+}  // namespace
+
+struct Logger::Shapes {
+  explicit Shapes(Generation generation) : use_plain(has_plain_logger(generation)) {}
+  PlainLogger plain;
+  VersionedLogger versioned;
+  bool use_plain;
+};
+
+Logger::Logger(Generation generation) : shapes_(std::make_unique<Shapes>(generation)) {}
+Logger::~Logger() = default;
+
+void* Logger::object() const noexcept {
+  return shapes_->use_plain ? static_cast<void*>(&shapes_->plain) : &shapes_->versioned;
+}
+
+struct ProgressMonitor::Shape final : Versioned {
+  explicit Shape(ProgressFunction function) : function_(std::move(function)) {}
+
+  InterfaceInfo getInterfaceInfo() const noexcept override { return {"IProgressMonitor", 1, 0}; }
+
+  virtual void phaseStart(const char* phase, const char* parent, std::int32_t steps) noexcept {
+    {
+      const std::scoped_lock lock(mutex_);
+      phases_[phase] = {parent != nullptr ? parent : "", steps};
+    }
+    report(phase, -1);
+  }
+
+  virtual bool stepComplete(const char* phase, std::int32_t step) noexcept {
+    return report(phase, step);
+  }
+
+  virtual void phaseFinish(const char* phase) noexcept {
+    report(phase, kFinished);
+    const std::scoped_lock lock(mutex_);
+    phases_.erase(phase);
+  }
+
+ private:
+  static constexpr std::int32_t kFinished = -2;
+  struct Phase {
+    std::string parent;
+    std::int32_t steps;
+  };
+
+  bool report(const char* name, std::int32_t step) noexcept {
+    try {
+      BuildProgress progress{name, {}, step, 0};
+      {
+        const std::scoped_lock lock(mutex_);
+        const auto& phase = phases_[name];
+        progress.parent = phase.parent;
+        progress.steps = phase.steps;
+      }
+      if (step == kFinished) progress.step = progress.steps;
+      return function_(progress);
+    } catch (...) {
+      return false;  // an exception must not pass through TensorRT: cancel the build instead
+    }
+  }
+
+  ProgressFunction function_;
+  std::mutex mutex_;
+  std::unordered_map<std::string, Phase> phases_;
+};
+
+ProgressMonitor::ProgressMonitor(ProgressFunction function)
+    : shape_(std::make_unique<Shape>(std::move(function))) {}
+ProgressMonitor::~ProgressMonitor() = default;
+void* ProgressMonitor::object() const noexcept { return shape_.get(); }
+
+struct OutputAllocator::Shapes {
+  struct Rtx final : Versioned {
+    explicit Rtx(OutputSink& target) : sink(target) {}
+    InterfaceInfo getInterfaceInfo() const noexcept override { return {"IOutputAllocator", 1, 0}; }
+    virtual void* reallocateOutputAsync(const char*, void*, std::uint64_t bytes, std::uint64_t,
+                                        void*) noexcept {
+      return sink.provide(bytes);
+    }
+    virtual void notifyShape(const char*, const Dims& dims) noexcept { sink.set_shape(dims); }
+    OutputSink& sink;
+  };
+
+  struct Trt final : Versioned {
+    explicit Trt(OutputSink& target) : sink(target) {}
+    InterfaceInfo getInterfaceInfo() const noexcept override { return {"IOutputAllocator", 1, 0}; }
+    virtual void* reallocateOutput(const char*, void*, std::uint64_t bytes, std::uint64_t) noexcept {
+      return sink.provide(bytes);
+    }
+    virtual void* reallocateOutputAsync(const char*, void*, std::uint64_t bytes, std::uint64_t,
+                                        void*) noexcept {
+      return sink.provide(bytes);
+    }
+    virtual void notifyShape(const char*, const Dims& dims) noexcept { sink.set_shape(dims); }
+    OutputSink& sink;
+  };
+
+  Shapes(Generation generation, OutputSink& sink) : rtx(sink), trt(sink), use_rtx(is_rtx(generation)) {}
+  Rtx rtx;
+  Trt trt;
+  bool use_rtx;
+};
+
+OutputAllocator::OutputAllocator(Generation generation, OutputSink& sink)
+    : shapes_(std::make_unique<Shapes>(generation, sink)) {}
+OutputAllocator::~OutputAllocator() = default;
+OutputAllocator::OutputAllocator(OutputAllocator&&) noexcept = default;
+OutputAllocator& OutputAllocator::operator=(OutputAllocator&&) noexcept = default;
+
+void* OutputAllocator::object() const noexcept {
+  return shapes_->use_rtx ? static_cast<void*>(&shapes_->rtx) : &shapes_->trt;
+}
+
+}  // namespace trtfast::tensorrt

@@ -1,0 +1,96 @@
+"""From a trained PyTorch model to production latency: PyTorch → ONNX → TensorRT → ``infer``."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+# Both modules have the name of their function, so the function has to be bound at once.
+from .build import build
+from .errors import (
+    BuildError,
+    ClosedError,
+    CudaError,
+    DeadlineExceededError,
+    EngineIncompatibleError,
+    Error,
+    ExportError,
+    InputError,
+    OutOfMemoryError,
+    PrecisionError,
+    QueueFullError,
+    TensorRTNotFoundError,
+    UnsupportedDeviceError,
+    UnsupportedVersionError,
+)
+from .export import export
+from .spec import InferenceEngine, ShapeRange, TensorSpec
+
+if TYPE_CHECKING:
+    from ._core import __version__
+    from .engine import Engine
+    from .passport import Passport
+    from .pipeline import compile, load  # noqa: A004 - the word for it, as in torch.compile
+    from .postprocess import Classification, softmax, top_k
+    from .preprocess import Preprocess, read_image
+    from .reference import ReferenceEngine
+
+__all__ = [
+    "BuildError",
+    "Classification",
+    "ClosedError",
+    "CudaError",
+    "DeadlineExceededError",
+    "Engine",
+    "EngineIncompatibleError",
+    "Error",
+    "ExportError",
+    "InferenceEngine",
+    "InputError",
+    "OutOfMemoryError",
+    "Passport",
+    "PrecisionError",
+    "Preprocess",
+    "QueueFullError",
+    "ReferenceEngine",
+    "ShapeRange",
+    "TensorRTNotFoundError",
+    "TensorSpec",
+    "UnsupportedDeviceError",
+    "UnsupportedVersionError",
+    "__version__",
+    "build",
+    "compile",
+    "export",
+    "load",
+    "read_image",
+    "softmax",
+    "top_k",
+]
+
+# NumPy alone takes as long to import as a service may take to start: these come when first used.
+_LAZY = {
+    "Classification": "postprocess",
+    "Engine": "engine",
+    "Passport": "passport",
+    "Preprocess": "preprocess",
+    "ReferenceEngine": "reference",
+    "__version__": "_core",
+    "compile": "pipeline",
+    "load": "pipeline",
+    "read_image": "preprocess",
+    "softmax": "postprocess",
+    "top_k": "postprocess",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,168 @@
+"""Finds the TensorRT that is installed, and chooses one."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import _core, _log
+from .errors import (
+    Error,
+    InputError,
+    TensorRTNotFoundError,
+    UnsupportedDeviceError,
+    UnsupportedVersionError,
+)
+
+__all__ = ["Attempt", "find", "gpu", "is_gpu_allowed", "require_gpu", "select"]
+
+# Newest first. The soname of TensorRT-RTX is the same for all its versions.
+_SONAMES = ("libnvinfer.so.11", "libnvinfer.so.10", "libtensorrt_rtx.so.1")
+_PACKAGES = ("tensorrt_libs", "tensorrt_rtx_libs")
+_FOLDERS = (
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib64",
+    "/usr/local/tensorrt/lib",
+    "/opt/tensorrt/lib",
+)
+_PRODUCTS = {"tensorrt": False, "tensorrt_rtx": True}  # → is it TensorRT-RTX?
+
+_INSTALL = (
+    'Install one, as in pip install "trtfast[cu13]" (TensorRT, for data-centre and all other GPUs) '
+    'or "trtfast[rtx]" (TensorRT-RTX), or set TRTFAST_TENSORRT_PATH to its folder.'
+)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A place where a TensorRT library was looked for, and what came of it."""
+
+    source: str
+    path: str
+    library: _core.Library | None
+    result: str
+
+
+def find() -> list[Attempt]:
+    """Look for TensorRT everywhere it may be, in the order in which it is chosen.
+
+    ``TRTFAST_TENSORRT_PATH``, a folder or a library, is the only place where it is set; else the pip
+    packages, which are found without being imported, the system's loader, and the usual folders.
+    """
+    _log.connect()
+    attempts: list[Attempt] = []
+    for source, path in _candidates():
+        try:
+            library = _core.Library(path)
+        except (TensorRTNotFoundError, UnsupportedVersionError) as error:
+            attempts.append(Attempt(source, str(path), None, str(error)))
+        else:
+            if all(found.library is None or found.library.path != library.path for found in attempts):
+                name = f"{library.product} {library.version}"
+                attempts.append(Attempt(source, str(path), library, name))
+    return attempts
+
+
+def select(
+    backend: str = "auto", *, device: _core.Device | None = None, version: str | None = None
+) -> _core.Library:
+    """Choose one of the TensorRT libraries that are installed.
+
+    Parameters
+    ----------
+    backend : "auto", "tensorrt" or "tensorrt_rtx"
+    device : the GPU it is for, if any
+        Preferred is a library that lists it as supported.
+    version : str, optional
+        Preferred is a library of exactly this version, for a plan that was built by it.
+
+    Raises
+    ------
+    TensorRTNotFoundError
+        Naming each place that was looked at.
+    UnsupportedVersionError
+        If those found are all of versions that trtfast does not drive.
+    """
+    if backend != "auto" and backend not in _PRODUCTS:
+        raise InputError(f"backend {backend!r} is unknown: use 'auto', 'tensorrt' or 'tensorrt_rtx'")
+    attempts = find()
+    libraries = [
+        attempt.library
+        for attempt in attempts
+        if attempt.library is not None
+        and (backend == "auto" or attempt.library.is_rtx == _PRODUCTS[backend])
+    ]
+    if not libraries:
+        raise _not_found(backend, attempts)
+    return min(
+        libraries,
+        key=lambda library: (
+            version is not None and library.version != version,
+            device is not None and not library.supports(device.compute_capability),
+        ),
+    )
+
+
+def gpu(device: int = 0) -> _core.Device | None:
+    """Return a GPU of this machine, or None if there is none of that index."""
+    devices, _ = _core.devices()
+    return devices[device] if 0 <= device < len(devices) else None
+
+
+def require_gpu(device: int = 0) -> _core.Device:
+    """Return a GPU of this machine.
+
+    Raises
+    ------
+    UnsupportedDeviceError
+        If there is none of that index.
+    """
+    devices, reason = _core.devices()
+    if 0 <= device < len(devices):
+        return devices[device]
+    if devices:
+        raise UnsupportedDeviceError(f"there is no GPU {device}: use 0 to {len(devices) - 1}")
+    raise UnsupportedDeviceError(
+        f"no GPU can be used here: {reason}. Run `trtfast doctor`, or use trtfast.load() on the "
+        "ONNX file for the reference engine, which needs none."
+    )
+
+
+def is_gpu_allowed(allow_unsupported_gpu: bool | None) -> bool:
+    """Whether to run on a GPU that TensorRT does not list; unset, the environment decides."""
+    if allow_unsupported_gpu is not None:
+        return allow_unsupported_gpu
+    return os.environ.get("TRTFAST_ALLOW_UNSUPPORTED_GPU", "") not in ("", "0")
+
+
+def _candidates() -> Iterator[tuple[str, Path]]:
+    if given := os.environ.get("TRTFAST_TENSORRT_PATH"):
+        path = Path(given)
+        found = _libraries_in(path) if path.is_dir() else [path]
+        yield from (("TRTFAST_TENSORRT_PATH", file) for file in found or [path / _SONAMES[0]])
+        return
+    for package in _PACKAGES:
+        spec = importlib.util.find_spec(package)
+        for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+            yield from (("pip package", file) for file in _libraries_in(Path(folder)))
+    yield from (("system loader", Path(name)) for name in _SONAMES)
+    for folder in _FOLDERS:
+        yield from (("system folder", file) for file in _libraries_in(Path(folder)))
+
+
+def _libraries_in(folder: Path) -> list[Path]:
+    return [folder / name for name in _SONAMES if (folder / name).is_file()]
+
+
+def _not_found(backend: str, attempts: list[Attempt]) -> Error:
+    lines = "".join(
+        f"\n  {attempt.source}, {attempt.path}: {attempt.result}" for attempt in attempts
+    )
+    refused = [attempt for attempt in attempts if attempt.result.startswith("TensorRT ")]
+    wanted = "TensorRT" if backend == "auto" else f"TensorRT for backend {backend!r}"
+    if refused and all(attempt.library is None for attempt in refused):
+        return UnsupportedVersionError(f"no {wanted} of a supported version. Looked at:{lines}")
+    return TensorRTNotFoundError(f"no {wanted} was found. {_INSTALL} Looked at:{lines}")

@@ -1,0 +1,171 @@
+"""The arguments of ``infer``: which array is which tensor, and whether an engine can take it.
+
+All engines share these functions, so the same call is right, or wrong, on each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from .spec import Array, Inputs, Outputs, Shape, ShapeRange, TensorSpec
+
+__all__ = ["arrange", "bind", "check_dtype", "check_profiles", "check_shape", "unbind"]
+
+T = TypeVar("T")
+
+
+def bind(inputs: Inputs, specs: Sequence[TensorSpec]) -> dict[str, Array]:
+    """Match the host arrays given to ``infer`` with an engine's inputs, checked and converted.
+
+    Parameters
+    ----------
+    inputs : array, sequence of arrays in the order of ``specs``, or mapping from name to array
+    specs : sequence of TensorSpec
+
+    Returns
+    -------
+    dict of str to array
+        In the order of ``specs``; each array C-contiguous, aligned and of exactly the dtype of its
+        spec. An array that already is all this is not copied.
+
+    Raises
+    ------
+    InputError
+        If a name or the number of arrays, or an array's type, dtype, rank or shape is wrong.
+    """
+    bound: dict[str, Array] = {}
+    arrays = arrange(inputs, specs)
+    for spec in specs:
+        array = arrays[spec.name]
+        if not isinstance(array, np.ndarray):
+            raise InputError(
+                f"input '{spec.name}' is {type(array).__name__}; expected a NumPy array: "
+                f"convert with np.asarray(x, {_python_name(spec.dtype)})"
+            )
+        check_dtype(array.dtype, spec)
+        check_shape(array.shape, spec)
+        bound[spec.name] = np.require(array, spec.dtype, ("C", "ALIGNED"))
+    check_profiles({name: array.shape for name, array in bound.items()}, specs)
+    return bound
+
+
+def unbind(outputs: Mapping[str, Array], inputs: Inputs) -> Outputs:
+    """Return an engine's outputs in the form in which its inputs were given.
+
+    Parameters
+    ----------
+    outputs : mapping from name to array
+        In the engine's order.
+    inputs : array, sequence of arrays, or mapping
+        What ``infer`` was given.
+
+    Returns
+    -------
+    dict for a mapping; else the array of a single output, or the tuple of several
+    """
+    if isinstance(inputs, Mapping):
+        return dict(outputs)
+    arrays = tuple(outputs.values())
+    return arrays[0] if len(arrays) == 1 else arrays
+
+
+def arrange(inputs: T | Sequence[T] | Mapping[str, T], specs: Sequence[TensorSpec]) -> dict[str, T]:
+    """Match what was given to ``infer`` with the inputs' names, in the order of ``specs``.
+
+    The arrays themselves may be of any kind, on any device, and are not looked at.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown or missing, or there are too few or too many arrays.
+    """
+    names = [spec.name for spec in specs]
+    if isinstance(inputs, Mapping):
+        unknown = sorted(map(repr, inputs.keys() - set(names)))
+        missing = [repr(name) for name in names if name not in inputs]
+        if unknown or missing:
+            wrong = [
+                f"{word} inputs {', '.join(which)}"
+                for word, which in (("unknown", unknown), ("missing", missing))
+                if which
+            ]
+            raise InputError(f"{' and '.join(wrong)}; {_takes(names)}: give each by its name, once")
+        return {name: inputs[name] for name in names}
+    arrays: Sequence[T] = inputs if isinstance(inputs, (list, tuple)) else (inputs,)
+    if len(arrays) != len(names):
+        raise InputError(
+            f"got {len(arrays)} input arrays; {_takes(names)}: "
+            "pass a tuple in this order, or a dict by name"
+        )
+    return dict(zip(names, arrays, strict=True))
+
+
+def check_dtype(dtype: np.dtype[np.generic], spec: TensorSpec) -> None:
+    """Raise InputError unless NumPy casts the dtype to that of the input without loss."""
+    if not np.can_cast(dtype, spec.dtype, "safe"):
+        raise InputError(
+            f"input '{spec.name}' is {dtype}; expected {spec.dtype}: "
+            f"convert with .astype({_python_name(spec.dtype)})"
+        )
+
+
+def check_shape(shape: Shape, spec: TensorSpec) -> None:
+    """Raise InputError unless the shape has the input's rank and its static dimensions."""
+    if len(shape) != len(spec.shape):
+        raise InputError(
+            f"input '{spec.name}' has rank {len(shape)}, shape {shape}; "
+            f"expected rank {len(spec.shape)}, shape {spec.shape}: "
+            "add a missing batch dimension with x[np.newaxis]"
+        )
+    wrong = [
+        axis
+        for axis, (got, expected) in enumerate(zip(shape, spec.shape, strict=True))
+        if expected not in (-1, got)
+    ]
+    if wrong:
+        raise InputError(
+            f"input '{spec.name}' has shape {shape}; expected {spec.shape}, where -1 is any size: "
+            f"change axis {', '.join(map(str, wrong))}, or build the engine with it dynamic"
+        )
+
+
+def check_profiles(shapes: Mapping[str, Shape], specs: Sequence[TensorSpec]) -> None:
+    """Raise InputError unless one optimisation profile allows the shapes of all inputs together."""
+    dynamic = [spec for spec in specs if spec.profiles]
+    profiles = list(zip(*(spec.profiles for spec in dynamic), strict=True))
+    got = [shapes[spec.name] for spec in dynamic]
+    if not profiles or any(all(map(_within, got, ranges)) for ranges in profiles):
+        return
+    lines = [
+        f"profile {number}: "
+        + ", ".join(
+            f"'{spec.name}' {allowed.min} to {allowed.max}"
+            for spec, allowed in zip(dynamic, ranges, strict=True)
+        )
+        for number, ranges in enumerate(profiles)
+    ]
+    inputs = ", ".join(f"'{spec.name}' {shape}" for spec, shape in zip(dynamic, got, strict=True))
+    raise InputError(
+        f"input shapes {inputs} lie in no optimisation profile; expected one of "
+        f"{'; '.join(lines)}: split or pad the batch, or build the engine with wider shapes"
+    )
+
+
+def _takes(names: Sequence[str]) -> str:
+    return f"the engine takes {len(names)} ({', '.join(map(repr, names))})"
+
+
+def _within(shape: Shape, allowed: ShapeRange) -> bool:
+    return all(
+        low <= size <= high for low, size, high in zip(allowed.min, shape, allowed.max, strict=True)
+    )
+
+
+def _python_name(dtype: np.dtype[np.generic]) -> str:
+    return f"{'np' if dtype.isbuiltin == 1 else 'ml_dtypes'}.{dtype}"

@@ -1,0 +1,157 @@
+"""From an ONNX model to an engine file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import _core, model, passport, readback
+from . import backend as backends
+from . import precision as precisions
+from .errors import InputError
+from .passport import Passport
+from .shapes import profiles_for
+
+if TYPE_CHECKING:
+    import onnx
+
+    from .preprocess import Preprocess
+    from .shapes import Shapes
+    from .spec import ShapeRange
+
+__all__ = ["Progress", "build"]
+
+Progress = Callable[[str, str, int, int], "bool | None"]
+
+
+def build(
+    onnx: str | os.PathLike[str] | onnx.ModelProto,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    precision: str = "fp16",
+    keep_io: bool = True,
+    keep_fp32: Collection[str] = (),
+    min_shapes: Shapes | None = None,
+    opt_shapes: Shapes | None = None,
+    max_shapes: Shapes | None = None,
+    profiles: Sequence[Mapping[str, ShapeRange]] | None = None,
+    workspace: int | None = None,
+    optimization_level: int | None = None,
+    backend: str = "auto",
+    targets: Sequence[int] | None = None,
+    device: int = 0,
+    preprocess: Preprocess | None = None,
+    classes: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Build an engine from an ONNX model, and write the plan and its passport.
+
+    Parameters
+    ----------
+    onnx : path or onnx.ModelProto
+        Weights in external files are found beside a path.
+    path : path, optional
+        Where the plan goes; the passport goes beside it, with ``.json`` added. By default the
+        model's path with the ending ``.engine``.
+    precision : "fp32", "fp16" or "bf16"
+        What layers compute in. The graph itself is cast, so it holds on every TensorRT.
+    keep_io : bool
+        Whether inputs and outputs stay float32.
+    keep_fp32 : collection of str
+        Names of ONNX nodes that stay in float32.
+    min_shapes, opt_shapes, max_shapes : mapping from input name to shape, optional
+        The range of each dynamic input; see :func:`trtfast.shapes.profiles_for`.
+    profiles : sequence of mapping from input name to ShapeRange, optional
+        Several optimisation profiles, instead of the above.
+    workspace : int, optional
+        Bytes of device memory that a layer may use meanwhile; by default all there is.
+    optimization_level : int, optional
+        0 (fast build) to 5 (fast engine); TensorRT's default is 3.
+    backend : "auto", "tensorrt" or "tensorrt_rtx"
+    targets : sequence of int, optional
+        Compute capabilities to build for, as 89 for 8.9; TensorRT-RTX only.
+    device : int
+        The GPU to build on. TensorRT-RTX needs none.
+    preprocess, classes : optional
+        Kept in the passport for whoever runs the engine.
+    progress : callable, optional
+        Called with (phase, parent phase, step, steps), from several threads. False cancels.
+
+    Returns
+    -------
+    Path
+        That of the plan.
+
+    Raises
+    ------
+    InputError
+        For a missing file, or shapes that do not fit the model.
+    BuildError
+        If TensorRT cannot parse or build the model; ``node`` names the ONNX node at fault.
+    PrecisionError
+        If the precision cannot be had, or is not what came out.
+    TensorRTNotFoundError, UnsupportedVersionError, UnsupportedDeviceError, OutOfMemoryError
+    """
+    source, origin = model.read(onnx)
+    target = _target(path, origin)
+    gpu = backends.gpu(device)
+    library = backends.select(backend, device=gpu)
+    cast = precisions.cast(source, precision, keep_io=keep_io, keep_fp32=keep_fp32)
+    inputs, outputs = model.specs(cast)
+    if profiles is None:
+        profiles = profiles_for(inputs, min_shapes, opt_shapes, max_shapes)
+    options = {
+        "precision": precision,
+        "keep_io": keep_io,
+        "keep_fp32": sorted(keep_fp32),
+        "workspace": workspace,
+        "optimization_level": optimization_level,
+        "targets": list(targets or ()),
+    }
+
+    with model.serialised(cast) as (data, location):
+        result = _core.build(
+            library,
+            data,
+            location,
+            [{name: (r.min, r.opt, r.max) for name, r in p.items()} for p in profiles],
+            workspace,
+            optimization_level,
+            options["targets"],
+            device,
+            progress,
+        )
+    plan = memoryview(result)
+    record = Passport(
+        plan_sha256=passport.sha256(plan),
+        onnx_sha256=model.sha256(source),
+        product=library.product,
+        version=library.version,
+        generation=library.generation,
+        trtfast=_core.__version__,
+        gpu=gpu.name if gpu else None,
+        compute_capability=gpu.compute_capability if gpu else None,
+        options=options,
+        inputs=[passport.describe(spec, profiles) for spec in inputs],
+        outputs=[passport.describe(spec) for spec in outputs],
+        precision={
+            "asked": precision,
+            "layers": readback.check(result.layers, cast, precision, keep_fp32),
+        },
+        preprocess=preprocess.to_dict() if preprocess else None,
+        classes=list(classes) if classes else None,
+    )
+    with passport.replacing(target) as partial:
+        partial.write_bytes(plan)
+    record.write(target)
+    return target
+
+
+def _target(path: str | os.PathLike[str] | None, origin: Path | None) -> Path:
+    if path is None and origin is None:
+        raise InputError("say where the engine goes: build(model, 'model.engine')")
+    target = Path(path) if path is not None else Path(str(origin)).with_suffix(".engine")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target

@@ -1,0 +1,125 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import console
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Take a trained PyTorch model to production latency: PyTorch, ONNX, TensorRT, infer.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Precision = Annotated[str, typer.Option(help="fp32, fp16 or bf16.")]
+Backend = Annotated[str, typer.Option(help="auto, tensorrt or tensorrt_rtx.")]
+ModelName = Annotated[str, typer.Argument(help="efficientnet_lite0, or a torchvision model's name.")]
+Shapes = Annotated[str, typer.Option(help="As input:1x3x224x224, with commas between inputs.")]
+
+
+@app.command()
+def demo(
+    model: Annotated[str, typer.Option(help="A torchvision model's name.")] = "efficientnet_lite0",
+    image: Annotated[Path | None, typer.Option(help="A photograph of your own.")] = None,
+    precision: Precision = "fp16",
+    keep: Annotated[Path | None, typer.Option(help="A folder to keep the files in.")] = None,
+    backend: Backend = "auto",
+) -> None:
+    """Classify a photograph with PyTorch and with an engine; compare answers and times."""
+    from .demo import run_demo
+
+    run_demo(model, image, precision, keep, backend)
+
+
+@app.command()
+def doctor() -> None:
+    """Show what this machine has, and what to install."""
+    from .doctor import run_doctor
+
+    raise typer.Exit(0 if run_doctor() else 1)
+
+
+@app.command()
+def export(
+    model: ModelName,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="MODEL.onnx")] = None,
+    opset: Annotated[int | None, typer.Option(help="ONNX's operator set.")] = None,
+) -> None:
+    """Export a PyTorch model to ONNX, with a dynamic batch, and compare the two."""
+    import trtfast
+
+    from .models import load_model
+
+    loaded = load_model(model)
+    path = trtfast.export(
+        loaded.module,
+        loaded.sample,
+        output or Path(f"{model}.onnx"),
+        input_names=["image"],
+        opset=opset,
+    )
+    console.print(f"{path}: {loaded.note}, equal to PyTorch")
+
+
+@app.command()
+def build(
+    onnx: Annotated[Path, typer.Argument(help="An ONNX model.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="MODEL.engine")] = None,
+    precision: Precision = "fp16",
+    min_shapes: Shapes = "",
+    opt_shapes: Shapes = "",
+    max_shapes: Shapes = "",
+    workspace: Annotated[int | None, typer.Option(help="Bytes of memory for a layer.")] = None,
+    optimization_level: Annotated[int | None, typer.Option(help="0 to 5.", min=0, max=5)] = None,
+    backend: Backend = "auto",
+) -> None:
+    """Build an engine from an ONNX model."""
+    import trtfast
+    from trtfast.shapes import parse
+
+    from .console import build_progress
+
+    with build_progress() as progress:
+        path = trtfast.build(
+            onnx,
+            output,
+            precision=precision,
+            min_shapes=parse(min_shapes),
+            opt_shapes=parse(opt_shapes),
+            max_shapes=parse(max_shapes),
+            workspace=workspace,
+            optimization_level=optimization_level,
+            backend=backend,
+            progress=progress,
+        )
+    console.print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+@app.command()
+def run(
+    model: Annotated[Path, typer.Argument(help="An engine or an ONNX model.")],
+    inputs: Annotated[list[Path], typer.Argument(help="Images, .npy or .npz files.")],
+    save: Annotated[Path | None, typer.Option(help="An .npz file for the outputs.")] = None,
+    top: Annotated[int, typer.Option(help="How many classes to print.", min=1)] = 5,
+    backend: Annotated[str, typer.Option(help="As for build, or reference.")] = "auto",
+) -> None:
+    """Run a model on images or arrays."""
+    from .run import run_model
+
+    run_model(model, inputs, save, top, backend)
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="An engine or an ONNX model.")],
+) -> None:
+    """Show what a model takes and gives; needs no GPU."""
+    from .inspect import run_inspect
+
+    run_inspect(path)

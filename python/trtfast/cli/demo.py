@@ -1,0 +1,170 @@
+"""``trtfast demo``: from a PyTorch model to a classified photograph."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+import trtfast
+from trtfast import backend as backends
+from trtfast.errors import Error, UnsupportedDeviceError
+from trtfast.timing import Timing, measure
+
+from .console import build_progress, console
+from .models import Model, load_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    from trtfast.postprocess import Classification
+    from trtfast.spec import InferenceEngine
+
+    Batch = npt.NDArray[np.float32]
+
+__all__ = ["run_demo"]
+
+_THRESHOLD = 0.005
+
+
+def run_demo(
+    model_name: str, image_path: Path | None, precision: str, keep: Path | None, backend: str
+) -> None:
+    """Classify a photograph with PyTorch and with an engine, and compare answers and times."""
+    with ExitStack() as stack:
+        folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trtfast-")))
+        folder.mkdir(parents=True, exist_ok=True)
+
+        model = load_model(model_name)
+        console.print(f"1. PyTorch: {model.name}, {model.note}")
+        batch = model.preprocess(_photograph(image_path))
+        expected = _run_pytorch(model, batch)
+        theirs = _classes(expected, model)
+        _print_classes(theirs)
+
+        onnx = trtfast.export(
+            model.module, model.sample, folder / f"{model.name}.onnx", input_names=["image"]
+        )
+        console.print(f"2. ONNX: {onnx.name}, {onnx.stat().st_size / 1e6:.1f} MB, equal to PyTorch")
+
+        plan = _build(onnx, model, precision, backend)
+        engine = stack.enter_context(_load(plan, onnx))
+        outputs = cast("Batch", engine.infer(batch))
+        ours = _classes(outputs, model)
+        _print_side_by_side(theirs, ours)
+        difference = np.abs(trtfast.softmax(outputs) - trtfast.softmax(expected)).max()
+        console.print(f"   largest difference of a confidence: {difference:.1e}")
+
+        _print_times(model, engine, batch)
+        if keep:
+            console.print(f"kept in {folder}: {', '.join(sorted(p.name for p in folder.iterdir()))}")
+
+
+def _photograph(path: Path | None) -> npt.NDArray[np.uint8]:
+    if path is not None:
+        return trtfast.read_image(path)
+    try:
+        from skimage.data import coffee
+    except ImportError as error:
+        raise Error(
+            'the demo\'s photograph is not installed: pip install "trtfast[demo]", or give --image'
+        ) from error
+    return cast("npt.NDArray[np.uint8]", coffee())
+
+
+def _run_pytorch(model: Model, batch: Batch) -> Batch:
+    import torch
+
+    with torch.inference_mode():
+        return cast("Batch", model.module(torch.from_numpy(batch)).numpy())
+
+
+def _classes(logits: Batch, model: Model) -> list[Classification]:
+    (row,) = trtfast.top_k(logits, k=None, threshold=_THRESHOLD, classes=model.classes)
+    return cast("list[Classification]", row)
+
+
+def _print_classes(classes: list[Classification]) -> None:
+    for found in classes:
+        console.print(f"   {found}")
+    if not classes:
+        console.print(f"   no class above {_THRESHOLD:.1%}")
+
+
+def _print_side_by_side(theirs: list[Classification], ours: list[Classification]) -> None:
+    pytorch = {found.index: found.confidence for found in theirs}
+    for found in ours:
+        beside = f"{pytorch[found.index]:.2%}" if found.index in pytorch else "below the threshold"
+        console.print(f"   {found} (PyTorch: {beside})")
+    if not ours:
+        console.print(f"   no class above {_THRESHOLD:.1%}")
+
+
+def _build(onnx: Path, model: Model, precision: str, backend: str) -> Path:
+    start = time.perf_counter()
+    with build_progress() as progress:
+        plan = trtfast.build(
+            onnx,
+            precision=precision,
+            backend=backend,
+            preprocess=model.preprocess,
+            classes=model.classes,
+            progress=progress,
+        )
+    known = trtfast.Passport.of(plan)
+    assert known is not None
+    console.print(
+        f"3. TensorRT: {plan.name}, {plan.stat().st_size / 1e6:.1f} MB, {precision}, built by "
+        f"{known.product} {known.version} in {time.perf_counter() - start:.1f} s"
+    )
+    return plan
+
+
+def _load(plan: Path, onnx: Path) -> InferenceEngine:
+    start = time.perf_counter()
+    try:
+        gpu = backends.require_gpu()
+        engine = trtfast.Engine(plan)
+    except UnsupportedDeviceError as error:
+        reason = str(error).partition(". ")[0]
+        console.print(f"4. Reference: the ONNX model runs on the CPU, since {reason}")
+        return trtfast.ReferenceEngine(onnx)
+    seconds = time.perf_counter() - start
+    console.print(f"4. Engine: on {gpu.name} with {engine.tensorrt}, loaded in {seconds:.1f} s")
+    return engine
+
+
+def _print_times(model: Model, engine: InferenceEngine, batch: Batch) -> None:
+    console.print("5. Time of one image, from NumPy array to NumPy array, after warm-up:")
+    call, name = _pytorch_call(model, batch)
+    theirs = measure(call)
+    _print_timing(name, theirs, "")
+    ours = measure(lambda: engine.infer(batch))
+    name = "engine" if isinstance(engine, trtfast.Engine) else "reference, cpu"
+    _print_timing(name, ours, f", {theirs.median / ours.median:.1f} times as fast")
+
+
+def _pytorch_call(model: Model, batch: Batch) -> tuple[Callable[[], object], str]:
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    module = model.module.to(device)
+
+    def call() -> Any:
+        with torch.inference_mode():
+            return module(torch.from_numpy(batch).to(device)).cpu().numpy()
+
+    return call, f"PyTorch fp32, {device}"
+
+
+def _print_timing(name: str, timing: Timing, comment: str) -> None:
+    console.print(
+        f"   {name:<20} median {timing.median * 1e3:8.3f} ms, p99 {timing.p99 * 1e3:8.3f} ms"
+        f"{comment}"
+    )

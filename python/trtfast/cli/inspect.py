@@ -1,0 +1,69 @@
+"""``trtfast inspect``: what an engine file or an ONNX model takes and gives, with no GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from trtfast import model, passport
+from trtfast.errors import EngineIncompatibleError, InputError
+from trtfast.passport import Passport
+
+from .console import console
+
+__all__ = ["run_inspect"]
+
+
+def run_inspect(path: Path) -> None:
+    """Print what is known of a file without loading it onto a GPU."""
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+    if path.suffix == ".onnx":
+        _inspect_onnx(path)
+    else:
+        _inspect_plan(path)
+
+
+def _inspect_onnx(path: Path) -> None:
+    onnx, _ = model.read(path)
+    opset = ", ".join(f"{entry.domain or 'ai.onnx'} {entry.version}" for entry in onnx.opset_import)
+    console.print(
+        f"{path}: ONNX model, opset {opset}, {len(onnx.graph.node)} nodes, "
+        f"{len(onnx.graph.initializer)} weights"
+    )
+    inputs, outputs = model.specs(onnx)
+    _print_tensors(
+        [passport.describe(spec) for spec in inputs], [passport.describe(spec) for spec in outputs]
+    )
+
+
+def _inspect_plan(path: Path) -> None:
+    plan = path.read_bytes()
+    version = passport.plan_version(plan)
+    if version is None:
+        raise EngineIncompatibleError(f"{path} is not a TensorRT plan: build the engine again")
+    known = Passport.of(path)
+    product = known.product if known else "TensorRT"
+    console.print(f"{path}: plan of {product} {version}, {len(plan) / 1e6:.1f} MB")
+    if known is None:
+        console.print("It has no passport: what it takes and gives shows once it is loaded.")
+        return
+    built_on = f"on {known.gpu}" if known.gpu else "without a GPU"
+    layers = ", ".join(f"{count} {dtype}" for dtype, count in known.precision["layers"].items())
+    console.print(f"built {built_on} by trtfast {known.trtfast}, {known.precision['asked']}: {layers}")
+    if known.plan_sha256 != passport.sha256(plan):
+        console.print("[red]The passport describes other bytes: the file is damaged or replaced.")
+    _print_tensors(known.inputs, known.outputs)
+
+
+def _print_tensors(inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
+    table = Table("", "name", "dtype", "shape", "profiles (min, opt, max)")
+    for kind, tensors in (("input", inputs), ("output", outputs)):
+        for tensor in tensors:
+            ranges = (f"{r['min']} {r['opt']} {r['max']}" for r in tensor.get("profiles", ()))
+            table.add_row(
+                kind, tensor["name"], tensor["dtype"], str(tensor["shape"]), "\n".join(ranges)
+            )
+    console.print(table)

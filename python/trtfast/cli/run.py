@@ -1,0 +1,72 @@
+"""``trtfast run``: a model on images or arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import trtfast
+from trtfast.errors import InputError
+from trtfast.passport import Passport
+
+from .console import console
+
+if TYPE_CHECKING:
+    from trtfast.spec import Array, InferenceEngine
+
+__all__ = ["run_model"]
+
+_ARRAYS = (".npy", ".npz")
+
+
+def run_model(path: Path, inputs: list[Path], save: Path | None, top: int, backend: str) -> None:
+    """Run each input through a model, and print its classes or a summary of its outputs."""
+    with trtfast.load(path, backend=backend) as engine:
+        known = Passport.of(path)
+        saved: dict[str, Array] = {}
+        for source in inputs:
+            outputs = engine.infer(_read(source, engine, known))
+            console.print(f"{source}:")
+            for name, output in outputs.items():
+                _print(name, output, known, top)
+                saved[f"{source.stem}.{name}" if len(inputs) > 1 else name] = output
+    if save is not None:
+        np.savez(save, allow_pickle=False, **saved)
+        console.print(f"saved {save}")
+
+
+def _read(source: Path, engine: InferenceEngine, known: Passport | None) -> dict[str, Any]:
+    names = [spec.name for spec in engine.inputs]
+    if source.suffix in _ARRAYS:
+        if not source.is_file():
+            raise InputError(f"there is no file {source}")
+        loaded = np.load(source, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return {names[0]: loaded}
+        return dict(loaded)
+    return {names[0]: _preprocess(engine, known)(trtfast.read_image(source))}
+
+
+def _preprocess(engine: InferenceEngine, known: Passport | None) -> trtfast.Preprocess:
+    if known is not None and known.preprocess is not None:
+        return trtfast.Preprocess.from_dict(known.preprocess)
+    shape = engine.inputs[0].shape
+    if len(engine.inputs) != 1 or len(shape) != 4 or shape[1] != 3 or -1 in shape[2:]:
+        raise InputError(
+            "this model has no passport that says how it takes images, and its input is not "
+            f"(N, 3, height, width) but {shape}: give .npy or .npz files"
+        )
+    return trtfast.Preprocess(size=(shape[2], shape[3]))
+
+
+def _print(name: str, output: Array, known: Passport | None, top: int) -> None:
+    classes = known.classes if known is not None else None
+    looks_like_logits = output.ndim == 2 and output.dtype.kind == "f" and output.shape[1] > 1
+    if looks_like_logits and (classes is None or len(classes) == output.shape[1]):
+        for row in trtfast.top_k(output, k=top, classes=classes):
+            for found in row:
+                console.print(f"  {found}")
+    else:
+        console.print(f"  {name}: {output.dtype} {output.shape}")

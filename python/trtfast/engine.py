@@ -1,0 +1,175 @@
+"""The TensorRT engine: a plan on a GPU, called with arrays from any thread."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import _core, binding, passport
+from . import backend as backends
+from .errors import EngineIncompatibleError, InputError
+from .passport import Passport
+from .spec import ShapeRange, TensorSpec
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from .spec import Inputs, Outputs
+
+__all__ = ["Engine"]
+
+
+class Engine:
+    """A TensorRT engine on a GPU.
+
+    One engine serves calls from any number of threads; each call runs on a lane of its own, with an
+    execution context, a CUDA stream and page-locked buffers, and without the GIL.
+
+    Parameters
+    ----------
+    source : path or bytes
+        A plan (``.engine``, ``.plan``, ``.trt``). Beside a path, its passport is read, if there.
+    device : int
+        The GPU's index.
+    lanes : int
+        How many calls run at once, 1 or more. Each needs memory for a context and buffers.
+    backend : "auto", "tensorrt" or "tensorrt_rtx"
+        Which TensorRT; by default the one that built the plan.
+    allow_unsupported_gpu : bool, optional
+        Whether to run on a GPU that this TensorRT does not list; by default what
+        ``TRTFAST_ALLOW_UNSUPPORTED_GPU`` says.
+
+    Raises
+    ------
+    InputError
+        If there is no such file.
+    EngineIncompatibleError
+        If the bytes are no whole plan, or were built by another TensorRT or for another GPU.
+    UnsupportedDeviceError
+        If there is no such GPU, or this TensorRT does not list it.
+    TensorRTNotFoundError, UnsupportedVersionError, OutOfMemoryError, CudaError
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | bytes,
+        *,
+        device: int = 0,
+        lanes: int = 2,
+        backend: str = "auto",
+        allow_unsupported_gpu: bool | None = None,
+    ) -> None:
+        plan, self._passport = _read(source)
+        version = passport.plan_version(plan)
+        gpu = backends.require_gpu(device)
+        library = backends.select(backend, device=gpu, version=version)
+        if version is not None and version != library.version:
+            raise EngineIncompatibleError(
+                f"this plan was built by version {version}, and {library.product} "
+                f"{library.version} in {library.path} would load it: build it again from the ONNX "
+                f"file with trtfast.build(), or install version {version}."
+            )
+        allowed = backends.is_gpu_allowed(allow_unsupported_gpu)
+        self._core = _core.Engine(library, plan, device, lanes, allowed)
+        if not library.supports(gpu.compute_capability):
+            warnings.warn(
+                f"{library.product} {library.version} does not list {gpu.name} as supported: check "
+                "the results, and prefer float16 or bfloat16.",
+                stacklevel=2,
+            )
+        self._library = library
+        self._inputs = tuple(map(_spec, self._core.inputs))
+        self._outputs = tuple(map(_spec, self._core.outputs))
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What the engine takes; -1 for each dynamic dimension, with its range in each profile."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What the engine gives; -1 for each dimension that follows from inputs or data."""
+        return self._outputs
+
+    @property
+    def passport(self) -> Passport | None:
+        """What is known of the plan beside its bytes."""
+        return self._passport
+
+    @property
+    def tensorrt(self) -> str:
+        """The TensorRT that runs it, as ``"TensorRT-RTX 1.5.0.114"``."""
+        return f"{self._library.product} {self._library.version}"
+
+    def infer(self, inputs: Inputs) -> Outputs:
+        """Run the engine once; safe from several threads.
+
+        Parameters
+        ----------
+        inputs : array, sequence of arrays in the order of ``inputs``, or mapping from name to array
+            A dtype that NumPy casts safely is cast; any other has to be right. An array that is not
+            contiguous is copied right.
+
+        Returns
+        -------
+        dict for a mapping; else the array of a single output, or a tuple
+            New arrays, owned by the caller.
+
+        Raises
+        ------
+        InputError
+            If a name, dtype, rank or shape is wrong, or a shape is outside all profiles.
+        ClosedError
+            After :meth:`close`.
+        OutOfMemoryError, CudaError
+        """
+        bound = binding.bind(inputs, self._inputs)
+        results = self._core.infer(list(bound.values()))
+        names = (spec.name for spec in self._outputs)
+        return binding.unbind(dict(zip(names, results, strict=True)), inputs)
+
+    def inspect(self) -> str:
+        """Return what TensorRT's engine inspector tells of the layers, as JSON."""
+        return self._core.inspect()
+
+    def close(self) -> None:
+        """Wait for the calls under way, and free the GPU's memory. May be called again."""
+        self._core.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _read(source: str | os.PathLike[str] | bytes) -> tuple[bytes, Passport | None]:
+    if isinstance(source, bytes):
+        return source, None
+    path = Path(source)
+    if path.suffix == ".onnx":
+        raise InputError(f"{path} is an ONNX model: build it first, with trtfast.build({path.name!r})")
+    if not path.is_file():
+        raise InputError(f"there is no engine file {path}")
+    plan = path.read_bytes()
+    known = Passport.of(path)
+    if known is not None and known.plan_sha256 != passport.sha256(plan):
+        raise EngineIncompatibleError(
+            f"{path} is not the plan that its passport {passport.path_of(path).name} describes: it "
+            "is damaged or was replaced. Build it again, or delete the passport."
+        )
+    return plan, known
+
+
+def _spec(spec: _core.TensorSpec) -> TensorSpec:
+    ranges = (ShapeRange(tuple(r.min), tuple(r.opt), tuple(r.max)) for r in spec.profiles)
+    return TensorSpec(spec.name, spec.dtype, tuple(spec.shape), tuple(ranges))

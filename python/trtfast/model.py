@@ -1,0 +1,111 @@
+"""ONNX models as a build sees them: read, described, hashed and serialised."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import passport
+from .errors import BuildError, Error, InputError
+from .spec import TensorSpec
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["read", "serialised", "sha256", "specs"]
+
+# Protocol buffers allow a message of 2 GiB; what is larger keeps its weights beside it.
+_LARGEST = 2**31 - 1
+
+
+def read(
+    source: str | os.PathLike[str] | onnx.ModelProto,
+) -> tuple[onnx.ModelProto, Path | None]:
+    """Read a model with its external weights.
+
+    Returns
+    -------
+    The model, and the path that it came from, if it did.
+
+    Raises
+    ------
+    InputError
+        If there is no such file.
+    BuildError
+        If the file is no ONNX model, or its weights are missing.
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        return source, None
+    path = Path(source)
+    if not path.is_file():
+        raise InputError(f"there is no ONNX file {path}")
+    onnx = _onnx()
+    from google.protobuf.message import DecodeError
+
+    try:
+        model: onnx.ModelProto = onnx.load(path)
+    except (DecodeError, OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise BuildError(
+            f"{path} cannot be read as an ONNX model ({error}): it may be cut short, or its "
+            "external weights missing. Export it again."
+        ) from error
+    if not model.graph.output:
+        raise BuildError(f"{path} is not a whole ONNX model: it has no outputs. Export it again.")
+    return model, path
+
+
+def specs(model: onnx.ModelProto) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Return a model's inputs and outputs; -1 for each dynamic dimension."""
+    constants = {initializer.name for initializer in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    return tuple(map(_spec, inputs)), tuple(map(_spec, model.graph.output))
+
+
+def sha256(model: onnx.ModelProto) -> str:
+    """Return the hash of a model and its weights."""
+    data = model.SerializePartialToString(deterministic=True) if _fits(model) else None
+    if data is not None:
+        return passport.sha256(data)
+    weights = [tensor.raw_data for tensor in model.graph.initializer]
+    return passport.sha256(*weights)
+
+
+@contextmanager
+def serialised(model: onnx.ModelProto) -> Iterator[tuple[bytes, str]]:
+    """Give a model's bytes, and the path beside which its weights lie if they are not inside."""
+    if _fits(model):
+        yield model.SerializeToString(), ""
+        return
+    onnx = _onnx()
+    with tempfile.TemporaryDirectory(prefix="trtfast-") as folder:
+        path = Path(folder) / "model.onnx"
+        onnx.save(model, path, save_as_external_data=True, location="weights")
+        yield path.read_bytes(), str(path)
+
+
+def _fits(model: onnx.ModelProto) -> bool:
+    return int(model.ByteSize()) <= _LARGEST
+
+
+def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    from onnx.helper import tensor_dtype_to_np_dtype
+
+    tensor = value.type.tensor_type
+    if not tensor.elem_type:
+        raise BuildError(f"{value.name!r} is not a tensor: TensorRT takes and gives tensors only")
+    shape = tuple(
+        dim.dim_value if dim.HasField("dim_value") else -1 for dim in tensor.shape.dim
+    )
+    return TensorSpec(value.name, tensor_dtype_to_np_dtype(tensor.elem_type), shape)
+
+
+def _onnx():  # type: ignore[no-untyped-def]
+    try:
+        import onnx
+    except ImportError as error:
+        raise Error('building needs the package onnx: pip install "trtfast[torch]"') from error
+    return onnx

@@ -1,0 +1,137 @@
+"""A plan's passport: what is known of it beside its bytes, in ``<plan>.json``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import EngineIncompatibleError
+
+if TYPE_CHECKING:
+    from .spec import ShapeRange, TensorSpec
+
+__all__ = ["Passport", "describe", "path_of", "plan_version", "replacing", "sha256"]
+
+FORMAT = 1
+_TAGS = (b"ftrt", b"vtrt")  # how plans of TensorRT and of TensorRT-RTX begin
+_VERSION_AT = 24
+
+
+@dataclass(frozen=True)
+class Passport:
+    """What is known of a plan.
+
+    Attributes
+    ----------
+    plan_sha256, onnx_sha256 : str
+        Of the plan's bytes, and of the model given to the build with its external weights.
+    product, version, generation : str
+        The TensorRT that built it, as in ``"TensorRT-RTX"``, ``"1.5.0.114"``, ``"rtx15"``.
+    trtfast : str
+        The version of trtfast that built it.
+    gpu, compute_capability : str and int, or None
+        Of the GPU it was built on, where there was one.
+    options : dict
+        Those of the build.
+    inputs, outputs : list of dict
+        ``name``, ``dtype``, ``shape``; and ``profiles`` of the dynamic inputs.
+    precision : dict
+        ``asked``, and ``layers``: how many layers compute in each dtype.
+    preprocess : dict or None
+        ``Preprocess.to_dict()``.
+    classes : list of str or None
+    """
+
+    plan_sha256: str
+    onnx_sha256: str
+    product: str
+    version: str
+    generation: str
+    trtfast: str
+    gpu: str | None
+    compute_capability: int | None
+    options: dict[str, Any]
+    inputs: list[dict[str, Any]]
+    outputs: list[dict[str, Any]]
+    precision: dict[str, Any]
+    preprocess: dict[str, Any] | None = None
+    classes: list[str] | None = None
+    format: int = field(default=FORMAT)
+
+    @classmethod
+    def of(cls, plan: Path) -> Passport | None:
+        """Read the passport beside a plan; None if there is none.
+
+        Raises
+        ------
+        EngineIncompatibleError
+            If it cannot be read, or is of a newer trtfast.
+        """
+        path = path_of(plan)
+        if not path.exists():
+            return None
+        try:
+            values = json.loads(path.read_text())
+            if values["format"] > FORMAT:
+                raise EngineIncompatibleError(
+                    f"{path} was written by a newer trtfast, {values['trtfast']}: upgrade trtfast"
+                )
+            return cls(**values)
+        except (ValueError, TypeError, KeyError) as error:
+            raise EngineIncompatibleError(
+                f"{path} is damaged ({error}): delete it, or build the engine again"
+            ) from error
+
+    def write(self, plan: Path) -> None:
+        """Write the passport beside a plan, all of it or nothing."""
+        with replacing(path_of(plan)) as partial:
+            partial.write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a file to write that takes the place of ``path`` once it is whole."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def describe(
+    spec: TensorSpec, profiles: Sequence[Mapping[str, ShapeRange]] = ()
+) -> dict[str, Any]:
+    """Return a tensor's specification as a passport holds it."""
+    ranges = [asdict(profile[spec.name]) for profile in profiles if spec.name in profile]
+    described = {"name": spec.name, "dtype": spec.dtype.name, "shape": list(spec.shape)}
+    return described | ({"profiles": ranges} if ranges else {})
+
+
+def path_of(plan: Path) -> Path:
+    """Return where the passport of a plan lies."""
+    return plan.with_name(plan.name + ".json")
+
+
+def sha256(*parts: bytes | memoryview) -> str:
+    """Return the SHA-256 of some bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def plan_version(plan: bytes) -> str | None:
+    """Return the version of the TensorRT that built a plan, as ``"1.5.0.114"``, from its header.
+
+    None if the bytes do not begin as a plan does.
+    """
+    if not plan.startswith(_TAGS) or len(plan) < _VERSION_AT + 4:
+        return None
+    return ".".join(str(number) for number in plan[_VERSION_AT : _VERSION_AT + 4])

@@ -1,0 +1,148 @@
+"""The short ways to an engine: ``load`` what is there, or ``compile`` a PyTorch module."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import _core, passport
+from . import backend as backends
+from .build import build
+from .cache import cache_dir
+from .engine import Engine
+from .errors import InputError, TensorRTNotFoundError, UnsupportedDeviceError
+from .export import export
+from .reference import ReferenceEngine
+
+if TYPE_CHECKING:
+    import torch
+
+    from .export import Args, DynamicAxes
+    from .spec import InferenceEngine
+
+__all__ = ["compile", "load"]
+
+logger = logging.getLogger("trtfast")
+
+_PLANS = (".engine", ".plan", ".trt")
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    backend: str = "auto",
+    device: int = 0,
+    **options: Any,
+) -> InferenceEngine:
+    """Load a model in the best way that this machine allows.
+
+    A plan becomes an :class:`Engine`. An ONNX model becomes one too where TensorRT and a GPU that it
+    supports are at hand: it is built once, and kept in the cache. Elsewhere an ONNX model becomes a
+    :class:`ReferenceEngine`, and a line in the log says so.
+
+    Parameters
+    ----------
+    path : path
+        ``.engine``, ``.plan``, ``.trt`` or ``.onnx``.
+    backend : "auto", "tensorrt", "tensorrt_rtx" or "reference"
+        Only "auto" falls back on the reference.
+    device : int
+        The GPU's index.
+    **options
+        Those of :class:`Engine`, and for an ONNX model those of :func:`build`.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or its ending is none of the above.
+    """
+    path = Path(path)
+    if backend == "reference":
+        return ReferenceEngine(path)
+    if path.suffix in _PLANS:
+        return Engine(path, backend=backend, device=device, **options)
+    if path.suffix != ".onnx":
+        raise InputError(f"{path}: the ending must be .onnx or one of {', '.join(_PLANS)}")
+    if backend == "auto" and (reason := _why_no_engine(device, options)):
+        logger.warning("%s runs on the CPU, on the reference engine: %s", path, reason)
+        return ReferenceEngine(path)
+    return _cached_engine(path, backend=backend, device=device, **options)
+
+
+def compile(  # noqa: A001 - the word for it, as in torch.compile
+    model: torch.nn.Module,
+    args: Args,
+    *,
+    dynamic: DynamicAxes | bool | None = None,
+    opset: int | None = None,
+    backend: str = "auto",
+    device: int = 0,
+    **options: Any,
+) -> Engine:
+    """Export a PyTorch module, build an engine from it, and load that.
+
+    The engine is kept in the cache: the same module with the same options is built once for each
+    TensorRT and GPU.
+
+    Parameters
+    ----------
+    model, args, dynamic, opset
+        As in :func:`export`.
+    backend : "auto", "tensorrt" or "tensorrt_rtx"
+    device : int
+        The GPU's index.
+    **options
+        Those of :func:`build` and of :class:`Engine`.
+
+    Raises
+    ------
+    ExportError, BuildError, PrecisionError, UnsupportedDeviceError, TensorRTNotFoundError
+    """
+    backends.require_gpu(device)
+    with tempfile.TemporaryDirectory(prefix="trtfast-") as folder:
+        onnx = export(model, args, Path(folder) / "model.onnx", dynamic=dynamic, opset=opset)
+        return _cached_engine(onnx, backend=backend, device=device, **options)
+
+
+_ENGINE_OPTIONS = ("lanes", "allow_unsupported_gpu")
+
+
+def _cached_engine(onnx: Path, *, backend: str, device: int, **options: Any) -> Engine:
+    engine_options = {name: options.pop(name) for name in _ENGINE_OPTIONS if name in options}
+    gpu = backends.require_gpu(device)
+    library = backends.select(backend, device=gpu)
+    identity = {
+        "trtfast": _core.__version__,
+        "tensorrt": [library.product, library.version],
+        "gpu": [gpu.name, gpu.compute_capability],
+        "options": {name: value for name, value in options.items() if name != "progress"},
+    }
+    key = passport.sha256(_content(onnx), json.dumps(identity, sort_keys=True, default=repr).encode())
+    path = cache_dir() / f"{key}.engine"
+    if not (path.exists() and passport.path_of(path).exists()):
+        build(onnx, path, backend=backend, device=device, **options)
+    return Engine(path, backend=backend, device=device, **engine_options)
+
+
+def _content(onnx: Path) -> bytes:
+    """Return the hash of a model with its external weights."""
+    from . import model
+
+    return model.sha256(model.read(onnx)[0]).encode()
+
+
+def _why_no_engine(device: int, options: dict[str, Any]) -> str | None:
+    """Return why no engine can run here, or None if one can."""
+    try:
+        gpu = backends.require_gpu(device)
+        library = backends.select(device=gpu)
+    except (UnsupportedDeviceError, TensorRTNotFoundError) as error:
+        return str(error).partition("\n")[0]
+    allowed = backends.is_gpu_allowed(options.get("allow_unsupported_gpu"))
+    if not allowed and not library.supports(gpu.compute_capability):
+        return f"{library.product} {library.version} does not list {gpu.name} as supported"
+    return None

@@ -1,0 +1,399 @@
+"""The precision of an ONNX graph: cast a float32 model to float16 or bfloat16.
+
+TensorRT's strongly typed networks have no builder flag for precision: the graph says it. The pass
+below walks the nodes in order and asks ONNX's own operator schemas where an operator takes half
+precision. Only where two precisions meet does it put a Cast.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from ._onnx import (
+    bodies,
+    constant_value,
+    describe,
+    is_control_flow,
+    node_names,
+    schema_of,
+    skeleton,
+    type_parameter,
+    typed_skeleton,
+    used_names,
+    value_names,
+)
+from .errors import PrecisionError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from typing import TypeAlias
+
+    import onnx
+
+    _Types: TypeAlias = dict[str, onnx.TypeProto]
+
+__all__ = ["PRECISIONS", "cast"]
+
+logger = logging.getLogger("trtfast")
+
+PRECISIONS = ("fp32", "fp16", "bf16")
+_QUANTISED = ("int8", "int4", "fp8", "fp4")
+
+# TensorProto.DataType, which is ONNX's file format and so never changes.
+_FLOAT, _FLOAT16, _BFLOAT16 = 1, 10, 16
+_SUFFIX = {_FLOAT: "fp32", _FLOAT16: "fp16", _BFLOAT16: "bf16"}
+_SCHEMA_NAME = {_FLOAT16: "tensor(float16)", _BFLOAT16: "tensor(bfloat16)"}
+# Convolution, pooling and recurrence take bfloat16 since this opset.
+_BFLOAT16_OPSET = 22
+
+# Where a schema promises more than is so: operators that read a value's bits or fix an output's
+# type, and those that TensorRT's ONNX parser cannot take in half precision, or in bfloat16.
+_FLOAT_ONLY = ("BitCast", "Celu", "LinearAttention", "MeanVarianceNormalization")
+_FLOAT_RATHER_THAN_BFLOAT16 = (
+    *("GRU", "HardSwish", "LpNormalization", "LpPool", "Mish"),
+    *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
+)
+# The attribute that sets the type of an output which no input sets.
+_TYPE_ATTRIBUTES = {
+    "Bernoulli": "dtype",
+    "Cast": "to",
+    "DequantizeLinear": "output_dtype",
+    "EyeLike": "dtype",
+    "RandomNormal": "dtype",
+    "RandomNormalLike": "dtype",
+    "RandomUniform": "dtype",
+    "RandomUniformLike": "dtype",
+}
+
+
+def cast(
+    model: onnx.ModelProto,
+    precision: str,
+    *,
+    keep_io: bool = True,
+    keep_fp32: Collection[str] = (),
+) -> onnx.ModelProto:
+    """Cast a model's float32 weights and activations to half precision, for strong typing.
+
+    These stay in float32, with Casts around them: nodes named in ``keep_fp32``; operators that ONNX
+    or TensorRT's parser has in float32 only (``Range``, ``NonMaxSuppression``; in bfloat16 also
+    ``HardSwish`` and ``GRU``) or that ONNX does not define (plugins); and arithmetic on shapes,
+    where float16 would not hold a size above 2048 exactly. The logger ``trtfast`` lists them.
+    Tensors of other types are left as they are, and values too small for the new type become zero.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        Not changed. Its external weights must have been loaded, as ``onnx.load`` does.
+    precision : {"fp32", "fp16", "bf16"}
+        ``"fp32"`` gives ``model`` back.
+    keep_io : bool
+        Whether float32 graph inputs and outputs stay float32.
+    keep_fp32 : collection of str
+        Names of nodes to leave in float32; of control flow, what goes in and out.
+
+    Returns
+    -------
+    onnx.ModelProto
+        For ``"bf16"``, converted to opset 22 where it was older.
+
+    Raises
+    ------
+    PrecisionError
+        If the precision is not supported, a name in ``keep_fp32`` is no node's, a weight lies
+        beyond the range of the new type, or the graph's types cannot be determined.
+    """
+    if precision not in PRECISIONS:
+        what = "not yet supported" if precision in _QUANTISED else "unknown"
+        raise PrecisionError(
+            f"precision {precision!r} is {what}; use one of {', '.join(PRECISIONS)}"
+        )
+    unmatched = sorted(set(keep_fp32) - node_names(model))
+    if unmatched:
+        raise PrecisionError(
+            f"keep_fp32 names {', '.join(map(repr, unmatched))}, which the model has no node for; "
+            "list the names with [node.name for node in model.graph.node]"
+        )
+    if precision == "fp32":
+        return model
+    half = _FLOAT16 if precision == "fp16" else _BFLOAT16
+
+    import onnx
+
+    try:
+        typed = typed_skeleton(model, _BFLOAT16_OPSET if half == _BFLOAT16 else 0)
+    except Exception as error:
+        raise PrecisionError(
+            f"the types of the model's values cannot be determined: {error}. bf16 also needs opset "
+            f"{_BFLOAT16_OPSET}, to which the model may not convert: export it so, or use fp16"
+        ) from error
+    caster = _Caster(
+        half=half,
+        keep=frozenset(keep_fp32),
+        opsets={entry.domain: entry.version for entry in typed.opset_import},
+        weights={tensor.name: tensor for tensor in model.graph.initializer},
+        names=value_names(typed.graph),
+        used=used_names(typed.graph),
+    )
+    result = onnx.ModelProto()
+    result.CopyFrom(typed)
+    result.graph.Clear()
+    caster.rewrite(typed.graph, result.graph, _FLOAT if keep_io else half, None)
+    # Until version 4 every initialiser had to be a graph input as well.
+    result.ir_version = max(typed.ir_version, 4)
+    try:
+        onnx.shape_inference.infer_shapes(skeleton(result), check_type=True)
+    except onnx.shape_inference.InferenceError as error:
+        raise PrecisionError(f"the model cannot be cast to {precision}: {error}") from error
+    if caster.left:
+        logger.info("left in float32 by the cast to %s: %s", precision, ", ".join(caster.left))
+    return result
+
+
+@dataclass
+class _Scope:
+    """One graph while it is rewritten: the main graph, or the body of a control flow operator."""
+
+    graph: onnx.GraphProto
+    boundary: int  # the element type of the graph's float32 inputs and outputs, after the cast
+    parent: _Scope | None
+    outputs: frozenset[str]
+    # Of each float32 value of the old graph, its names in the new one, by element type.
+    forms: dict[str, dict[int, str]] = field(default_factory=dict)
+    weights: dict[str, onnx.TensorProto] = field(default_factory=dict)
+    constants: set[str] = field(default_factory=set)
+    shapes: set[str] = field(default_factory=set)  # values that come from shapes alone
+
+    def owner(self, name: str) -> _Scope | None:
+        """Return the scope that defines a float32 value of the old graph, if it is one."""
+        scope: _Scope | None = self
+        while scope is not None and name not in scope.forms:
+            scope = scope.parent
+        return scope
+
+
+@dataclass
+class _Caster:
+    half: int
+    keep: frozenset[str]
+    opsets: dict[str, int]
+    weights: dict[str, onnx.TensorProto]  # of the main graph, with their values
+    names: set[str]  # of all values, old and new
+    used: set[str]  # of the old values that something reads
+    left: list[str] = field(default_factory=list)
+
+    def rewrite(
+        self, old: onnx.GraphProto, new: onnx.GraphProto, boundary: int, parent: _Scope | None
+    ) -> None:
+        """Fill ``new``, which is empty, with ``old`` and the graphs inside it, cast."""
+        new.name, new.doc_string = old.name, old.doc_string
+        new.quantization_annotation.extend(old.quantization_annotation)
+        new.sparse_initializer.extend(old.sparse_initializer)
+        scope = _Scope(new, boundary, parent, frozenset(value.name for value in old.output))
+        if parent is not None:
+            scope.constants |= parent.constants
+            scope.shapes |= parent.shapes
+        types = {value.name: value.type for value in chain(old.input, old.output, old.value_info)}
+
+        for tensor in old.initializer:
+            source = self.weights.get(tensor.name, tensor) if parent is None else tensor
+            self._constant(source, scope)
+        for value in old.input:
+            if value.name in scope.constants:
+                continue
+            new.input.append(value)
+            if value.type.tensor_type.elem_type == _FLOAT:
+                new.input[-1].type.tensor_type.elem_type = boundary
+                scope.forms[value.name] = {boundary: value.name}
+        for node in old.node:
+            self._node(node, scope, types)
+        for value in old.output:
+            new.output.append(value)
+            if value.name in scope.forms:
+                self._get(value.name, boundary, scope, "the graph's outputs")
+                new.output[-1].type.tensor_type.elem_type = boundary
+        for value in old.value_info:
+            forms = scope.forms.get(value.name)
+            for element, name in ({0: value.name} if forms is None else forms).items():
+                if name == value.name and value.name not in scope.constants:
+                    new.value_info.append(value)
+                    if element:
+                        new.value_info[-1].type.tensor_type.elem_type = element
+
+    def _node(self, old: onnx.NodeProto, scope: _Scope, types: _Types) -> None:
+        import onnx
+
+        constant = constant_value(old)
+        if constant is not None:
+            self._constant(constant, scope)
+            return
+        for name in old.output:
+            if name in self.used and name not in types:
+                raise PrecisionError(
+                    f"the type of {name!r}, an output of {describe(old)}, is unknown; add it to "
+                    "the model's value_info"
+                )
+
+        node = onnx.NodeProto()
+        node.CopyFrom(old)
+        schema = schema_of(old, self.opsets)
+        takes_half = self._takes_half(old, schema, scope, types)
+        # The new element type of each type parameter of the schema that a float32 input sets.
+        bound: dict[str, int] = {}
+        for i, name in enumerate(old.input):
+            if scope.owner(name) is None:
+                continue
+            parameter = type_parameter(schema.inputs, i) if schema else ""
+            bound[parameter] = self.half if parameter in takes_half else _FLOAT
+            node.input[i] = self._get(name, bound[parameter], scope, describe(old))
+        boundary = self.half if is_control_flow(old) and takes_half else _FLOAT
+        for old_body, body in zip(bodies(old), bodies(node), strict=True):
+            body.Clear()
+            self.rewrite(old_body, body, boundary, scope)
+        for i, name in enumerate(old.output):
+            if name not in types or types[name].tensor_type.elem_type != _FLOAT:
+                continue
+            parameter = type_parameter(schema.outputs, i) if schema else ""
+            element = bound.get(parameter, _FLOAT)
+            if parameter in takes_half - bound.keys() and (
+                is_control_flow(old) or self._set_type(node)
+            ):
+                element = self.half
+            node.output[i] = self._place(name, element, scope)
+            scope.forms[name] = {element: node.output[i]}
+        if _FLOAT in bound.values() and old.name not in self.keep:
+            self.left.append(describe(old))
+        scope.graph.node.append(node)
+
+    def _takes_half(
+        self, node: onnx.NodeProto, schema: onnx.defs.OpSchema | None, scope: _Scope, types: _Types
+    ) -> set[str]:
+        """Return the type parameters of the node's schema that are to be half precision."""
+        if _from_shape(node, scope, types):
+            scope.shapes.update(node.output)
+            return set()
+        if (
+            schema is None
+            or node.name in self.keep
+            or node.op_type in _FLOAT_ONLY
+            or (self.half == _BFLOAT16 and node.op_type in _FLOAT_RATHER_THAN_BFLOAT16)
+            # The element type of a sequence or an optional stays float32, so that of all it meets.
+            or any(
+                not types[name].HasField("tensor_type")
+                for name in chain(node.input, node.output)
+                if name in types
+            )
+        ):
+            return set()
+        return {
+            constraint.type_param_str
+            for constraint in schema.type_constraints
+            if _SCHEMA_NAME[self.half] in constraint.allowed_type_strs
+        }
+
+    def _set_type(self, node: onnx.NodeProto) -> bool:
+        """Set the attribute that gives the node's output its type, where the operator has one."""
+        import onnx
+
+        value: int | onnx.TensorProto = self.half
+        if node.op_type == "ConstantOfShape":
+            name = "value"
+            zero = onnx.helper.make_tensor(name, _FLOAT, [1], [0.0])
+            fill = next((attribute.t for attribute in node.attribute), zero)
+            value = self._convert(fill, self.half, name, describe(node))
+        elif node.op_type in _TYPE_ATTRIBUTES:
+            name = _TYPE_ATTRIBUTES[node.op_type]
+        else:
+            return False
+        others = [attribute for attribute in node.attribute if attribute.name != name]
+        del node.attribute[:]
+        node.attribute.extend([*others, onnx.helper.make_attribute(name, value)])
+        return True
+
+    def _constant(self, tensor: onnx.TensorProto, scope: _Scope) -> None:
+        scope.constants.add(tensor.name)
+        if tensor.data_type == _FLOAT:
+            scope.weights[tensor.name] = tensor
+            scope.forms[tensor.name] = {}
+        else:
+            scope.graph.initializer.append(tensor)
+
+    def _get(self, name: str, element: int, scope: _Scope, consumer: str) -> str:
+        """Return the new name of a float32 value in an element type; cast it if need be."""
+        import onnx
+
+        owner = scope.owner(name)
+        assert owner is not None
+        forms = owner.forms[name]
+        if element not in forms:
+            target = self._place(name, element, owner)
+            if name in owner.weights:
+                tensor = self._convert(owner.weights[name], element, target, consumer)
+                owner.graph.initializer.append(tensor)
+            else:
+                source = next(iter(forms.values()))
+                owner.graph.node.append(
+                    onnx.helper.make_node(
+                        "Cast", [source], [target], name=f"{target}_cast", to=element
+                    )
+                )
+            forms[element] = target
+        return forms[element]
+
+    def _place(self, name: str, element: int, scope: _Scope) -> str:
+        """Choose the new name of a value: its old one, unless that is or must be another type's."""
+        taken = name in scope.forms.get(name, {}).values()
+        reserved = name in scope.outputs and element != scope.boundary
+        if not taken and not reserved:
+            return name
+        new = f"{name}_{_SUFFIX[element]}"
+        while new in self.names:
+            new += "_"
+        self.names.add(new)
+        return new
+
+    def _convert(
+        self, tensor: onnx.TensorProto, element: int, name: str, consumer: str
+    ) -> onnx.TensorProto:
+        import numpy as np
+        import onnx
+
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise PrecisionError(
+                f"the values of {tensor.name!r} are in another file and were not loaded; "
+                "load the model with onnx.load(path)"
+            )
+        values = onnx.numpy_helper.to_array(tensor)
+        with np.errstate(over="ignore"):
+            converted = values.astype(onnx.helper.tensor_dtype_to_np_dtype(element))
+        lost = np.isinf(converted) & ~np.isinf(values)
+        if lost.any():
+            advice = "use bf16 or name the node in keep_fp32"
+            if element == _BFLOAT16:
+                advice = "name the node in keep_fp32"
+            raise PrecisionError(
+                f"{tensor.name or name!r} of {consumer} holds {values[lost][0]:.6g}, which "
+                f"{_SUFFIX[element]} cannot represent; {advice}"
+            )
+        return onnx.numpy_helper.from_array(converted, name)
+
+
+def _from_shape(node: onnx.NodeProto, scope: _Scope, types: dict[str, onnx.TypeProto]) -> bool:
+    """Tell whether the node only computes with shapes, such as the half of a height.
+
+    A node that fills a shape with a value, such as ConstantOfShape, computes with the value.
+    """
+    if node.op_type in ("Shape", "Size"):
+        return True
+    if is_control_flow(node):
+        return False
+    inputs = [name for name in node.input if name]
+    floats = [name for name in inputs if scope.owner(name) is not None]
+    gives_float = any(types[name].tensor_type.elem_type == _FLOAT for name in node.output if name)
+    if gives_float and not floats and node.op_type != "Cast":
+        return False
+    relevant = set(floats or inputs)
+    return not relevant.isdisjoint(scope.shapes) and relevant <= scope.shapes | scope.constants

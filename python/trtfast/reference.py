@@ -1,0 +1,200 @@
+"""The reference engine: an ONNX model on ONNX Runtime's CPU provider.
+
+It stands in where no GPU is, and it is the yardstick that ``verify`` holds an engine against.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from .binding import bind, unbind
+from .errors import ClosedError, Error, InputError
+from .spec import TensorSpec
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from .spec import Array, Inputs, Outputs
+
+    class ModelProto(Protocol):
+        """What is used of ``onnx.ModelProto``."""
+
+        def SerializeToString(self) -> bytes: ...  # noqa: N802
+
+
+__all__ = ["ReferenceEngine"]
+
+# ONNX Runtime's names for element types, where NumPy's differ.
+_NUMPY_NAMES = {"float": "float32", "double": "float64"}
+_PLAIN_TYPES = {
+    *("bool", "float16", "float", "double"),
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+}
+# ONNX Runtime's name, that of ml_dtypes, and the number of the type in ONNX: NumPy has none of
+# them, so ONNX Runtime takes them as plain bits beside the number.
+_ML_TYPES = (
+    ("bfloat16", "bfloat16", 16),
+    ("float8e4m3fn", "float8_e4m3fn", 17),
+    ("float8e5m2", "float8_e5m2", 19),
+)
+
+
+class ReferenceEngine:
+    """Runs an ONNX model on the CPU, with the interface of :class:`trtfast.Engine`.
+
+    Safe to use from many threads. As a context manager it closes at the end of the block.
+
+    Parameters
+    ----------
+    model : path, bytes or onnx.ModelProto
+        A model with external data has to be given by its path.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, or ONNX Runtime cannot load the model.
+    Error
+        If ONNX Runtime is not installed.
+    """
+
+    def __init__(self, model: str | os.PathLike[str] | bytes | ModelProto) -> None:
+        self._ort = _onnxruntime()
+        source, name = _source(model)
+        options = self._ort.SessionOptions()
+        options.log_severity_level = 4  # what fails is raised, and need not be printed as well
+        try:
+            session = self._ort.InferenceSession(
+                source, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's own classes have no base in common but this
+            raise InputError(
+                f"{name}: ONNX Runtime cannot load it; expected a whole, valid ONNX model: "
+                f"{str(error).strip()}"
+            ) from error
+        self._inputs = tuple(_spec(node, name) for node in session.get_inputs())
+        self._outputs = tuple(_spec(node, name) for node in session.get_outputs())
+        self._session: Any = session
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The model's inputs; -1 for each dynamic dimension."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The model's outputs; -1 for each dimension that is not known beforehand."""
+        return self._outputs
+
+    def infer(self, inputs: Inputs) -> Outputs:
+        """Run the model.
+
+        Parameters
+        ----------
+        inputs : array, sequence of arrays in the order of ``inputs``, or mapping from name to array
+            A dtype that NumPy casts safely is cast; any other has to be right.
+
+        Returns
+        -------
+        dict for a mapping; else the array of a single output, or a tuple
+            New arrays, owned by the caller.
+
+        Raises
+        ------
+        InputError
+            If a name, dtype, rank or shape is wrong.
+        ClosedError
+            After :meth:`close`.
+        Error
+            If ONNX Runtime fails while it runs the model.
+        """
+        session = self._session  # one read: another thread may close
+        if session is None:
+            raise ClosedError("the reference engine is closed; make a new ReferenceEngine")
+        feed = {name: self._to_ort(array) for name, array in bind(inputs, self._inputs).items()}
+        names = [spec.name for spec in self._outputs]
+        try:
+            values = session.run_with_ort_values(names, feed)
+        except Exception as error:  # as in __init__
+            raise Error(f"ONNX Runtime failed to run the model: {str(error).strip()}") from error
+        outputs = {
+            spec.name: _to_numpy(value, spec)
+            for spec, value in zip(self._outputs, values, strict=True)
+        }
+        return unbind(outputs, inputs)
+
+    def close(self) -> None:
+        """Release the model; a second call does nothing."""
+        self._session = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _to_ort(self, array: Array) -> Any:
+        for _, name, number in _ML_TYPES:
+            if array.dtype.name == name:
+                bits = array.view(f"u{array.itemsize}")
+                return self._ort.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, number)
+        return self._ort.OrtValue.ortvalue_from_numpy(array)
+
+
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise Error(
+            "the reference engine needs ONNX Runtime, which is not installed: "
+            'pip install "trtfast[reference]"'
+        ) from error
+    return onnxruntime
+
+
+def _source(model: str | os.PathLike[str] | bytes | ModelProto) -> tuple[str | bytes, str]:
+    """Return what ONNX Runtime loads, and what messages call it."""
+    if isinstance(model, bytes):
+        return model, f"ONNX model of {len(model)} bytes"
+    if isinstance(model, (str, os.PathLike)):
+        if not Path(model).is_file():
+            raise InputError(f"{os.fspath(model)}: there is no such file; expected an ONNX model")
+        return os.fspath(model), os.fspath(model)
+    return model.SerializeToString(), "ONNX model"
+
+
+def _spec(node: Any, model: str) -> TensorSpec:
+    element = node.type.removeprefix("tensor(").removesuffix(")")
+    if element in _PLAIN_TYPES:
+        dtype: np.dtype[np.generic] = np.dtype(_NUMPY_NAMES.get(element, element))
+    else:
+        names = {ours: theirs for ours, theirs, _ in _ML_TYPES}
+        if element not in names:
+            raise InputError(
+                f"{model}: '{node.name}' is {node.type}; expected a tensor of numbers or bool: "
+                "remove it from the inputs and outputs when you export"
+            )
+        import ml_dtypes
+
+        dtype = np.dtype(getattr(ml_dtypes, names[element]))
+    return TensorSpec(
+        node.name, dtype, tuple(size if isinstance(size, int) else -1 for size in node.shape)
+    )
+
+
+def _to_numpy(value: Any, spec: TensorSpec) -> Array:
+    # OrtValue.numpy() knows no bfloat16, and may lend ONNX Runtime's own memory: copy the bytes.
+    array: Array = np.empty(value.shape(), spec.dtype)
+    ctypes.memmove(array.ctypes.data, value.data_ptr(), array.nbytes)
+    return array

@@ -1,0 +1,104 @@
+"""Shapes as text, and the optimisation profiles that a build gets from them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from .errors import InputError
+from .spec import ShapeRange
+
+if TYPE_CHECKING:
+    from .spec import Shape, TensorSpec
+
+__all__ = ["Shapes", "parse", "profiles_for"]
+
+Shapes = Mapping[str, Sequence[int]]
+
+# Where only the batch is dynamic and nothing is said: a single request, and a large batch.
+_BATCHES = (1, 8, 32)
+
+
+def parse(text: str) -> dict[str, Shape]:
+    """Read ``input:1x3x224x224,mask:1x77``, or the same with ``[1,3,224,224]``.
+
+    Raises
+    ------
+    InputError
+        If the text is of neither form.
+    """
+    item = re.compile(r"([^,]+?):(?:\[([\d,\s]*)\]|(\d+(?:x\d+)*))(?:,|$)")
+    shapes: dict[str, Shape] = {}
+    position = 0
+    while position < len(text):
+        match = item.match(text, position)
+        if match is None:
+            raise InputError(
+                f"{text!r} is not a list of shapes: write input:1x3x224x224 or "
+                "input:[1,3,224,224], with commas between inputs"
+            )
+        name, bracketed, crossed = match.groups()
+        sizes = bracketed.split(",") if bracketed is not None else crossed.split("x")
+        shapes[name] = tuple(int(size) for size in sizes if size.strip())
+        position = match.end()
+    return shapes
+
+
+def profiles_for(
+    inputs: Sequence[TensorSpec],
+    min_shapes: Shapes | None = None,
+    opt_shapes: Shapes | None = None,
+    max_shapes: Shapes | None = None,
+) -> list[dict[str, ShapeRange]]:
+    """Make the one optimisation profile that min, opt and max shapes describe.
+
+    A bound that is not given follows from those that are: max is opt, opt is max, min is opt with 1
+    in each dynamic dimension. An input whose batch alone is dynamic needs none: it gets 1, 8 and 32.
+
+    Parameters
+    ----------
+    inputs : sequence of TensorSpec
+        The model's; -1 is dynamic.
+    min_shapes, opt_shapes, max_shapes : mapping from input name to shape, optional
+
+    Returns
+    -------
+    list of dict from input name to ShapeRange
+        Empty if no input is dynamic and no shape is given.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown, or a dynamic input has no shape.
+    """
+    given = [dict(shapes or {}) for shapes in (min_shapes, opt_shapes, max_shapes)]
+    names = {spec.name for spec in inputs}
+    for name in {name for shapes in given for name in shapes} - names:
+        raise InputError(f"shapes are given for {name!r}, but the inputs are {sorted(names)}")
+    profile = {
+        spec.name: _range(spec, *(shapes.get(spec.name) for shapes in given))
+        for spec in inputs
+        if -1 in spec.shape or any(spec.name in shapes for shapes in given)
+    }
+    return [profile] if profile else []
+
+
+def _range(
+    spec: TensorSpec,
+    low: Sequence[int] | None,
+    best: Sequence[int] | None,
+    high: Sequence[int] | None,
+) -> ShapeRange:
+    best = best or high or low
+    if best is None:
+        if spec.shape[0] != -1 or -1 in spec.shape[1:]:
+            raise InputError(
+                f"input {spec.name!r} has dynamic dimensions, {spec.shape}: give opt_shapes, and "
+                "min_shapes and max_shapes where they differ, for example "
+                f"opt_shapes={{{spec.name!r}: {tuple(8 if n == -1 else n for n in spec.shape)}}}"
+            )
+        return ShapeRange(*((batch, *spec.shape[1:]) for batch in _BATCHES))
+    if low is None:
+        low = [1 if n == -1 else size for n, size in zip(spec.shape, best, strict=False)]
+    return ShapeRange(tuple(low), tuple(best), tuple(high or best))

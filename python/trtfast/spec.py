@@ -1,0 +1,75 @@
+"""What an engine takes and gives: tensor specifications, and the protocol that all engines satisfy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import numpy as np
+    import numpy.typing as npt
+    from typing_extensions import Self
+
+    Array: TypeAlias = npt.NDArray[np.generic]
+    Inputs: TypeAlias = Array | Sequence[Array] | Mapping[str, Array]
+    Outputs: TypeAlias = Array | tuple[Array, ...] | dict[str, Array]
+
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ShapeRange:
+    """The shapes that one optimisation profile allows for an input: min, the best one, and max."""
+
+    min: Shape
+    opt: Shape
+    max: Shape
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """An input or output of an engine.
+
+    Attributes
+    ----------
+    name : str
+    dtype : numpy.dtype
+        ``bfloat16`` and ``float8`` are those of ``ml_dtypes``.
+    shape : tuple of int
+        -1 where the dimension is dynamic or depends on data.
+    profiles : tuple of ShapeRange
+        For a dynamic input, its range in each optimisation profile; else empty.
+    """
+
+    name: str
+    dtype: np.dtype[np.generic]
+    shape: Shape
+    profiles: tuple[ShapeRange, ...] = ()
+
+
+@runtime_checkable
+class InferenceEngine(Protocol):
+    """What :class:`trtfast.Engine` and :class:`trtfast.ReferenceEngine` have in common."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]: ...
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]: ...
+
+    def infer(self, inputs: Inputs) -> Outputs: ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
