@@ -45,6 +45,13 @@ std::shared_ptr<Engine> load(const std::shared_ptr<const tensorrt::Library>& lib
                                EngineOptions{device, lanes, allow_unsupported_gpu});
 }
 
+std::string inspect(const std::shared_ptr<const tensorrt::Library>& library, const py::buffer& plan,
+                    int device) {
+  const py::buffer_info info = plan.request();  // keeps the bytes in place while the GIL is free
+  const py::gil_scoped_release release;
+  return Plan(library, bytes_of(info), device, /*allow_unsupported_gpu=*/true).inspect();
+}
+
 }  // namespace
 
 py::dtype numpy_dtype(tensorrt::DataType dtype) {
@@ -74,6 +81,9 @@ void register_engine(py::module_& module) {
       .def_property_readonly("dtype", [](const TensorSpec& spec) { return numpy_dtype(spec.dtype); })
       .def_readonly("shape", &TensorSpec::shape)
       .def_readonly("profiles", &TensorSpec::profiles);
+
+  module.def("inspect", &inspect, py::arg("library"), py::arg("plan"), py::arg("device"),
+             "What TensorRT's engine inspector tells of a plan's layers, as JSON.");
 
   py::class_<Engine, std::shared_ptr<Engine>>(module, "Engine", "A loaded plan.")
       .def(py::init(&load), py::arg("library"), py::arg("plan"), py::arg("device"),

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cctype>
 #include <utility>
 
 #include "cuda/device.h"
@@ -101,8 +102,11 @@ void add_profile(const Object& builder, const Object& config, const std::vector<
     const auto range = ranges.find(input.name);
     if (range == ranges.end()) {
       if (!input.needs_profile()) continue;
-      throw InputError("input '" + input.name + "' has the dynamic shape " + str(input.shape) +
-                       ": give its min, opt and max shapes");
+      throw InputError("input '" + input.name + "' " +
+                       (input.is_shape_value
+                            ? "decides shapes by its values: give their min, opt and max as its shapes"
+                            : "has the dynamic shape " + str(input.shape) +
+                                  ": give its min, opt and max shapes"));
     }
     if (is_dynamic(input.shape) || !input.is_shape_value) {
       set_dimensions(profile, input, range->second);
@@ -150,6 +154,19 @@ std::vector<LayerInfo> layers_of(const Object& network) {
     layers.push_back(std::move(info));
   }
   return layers;
+}
+
+// TensorRT has no error code that carries a layer, but its messages name it.
+std::string first_named(const std::vector<LayerInfo>& layers, const std::string& errors) {
+  const auto is_word = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; };
+  for (const auto& layer : layers) {
+    const auto at = layer.name.empty() ? std::string::npos : errors.find(layer.name);
+    if (at == std::string::npos) continue;
+    const auto end = at + layer.name.size();
+    const bool whole = (at == 0 || !is_word(errors[at - 1])) && (end == errors.size() || !is_word(errors[end]));
+    if (whole) return layer.name;
+  }
+  return {};
 }
 
 }  // namespace
@@ -201,10 +218,15 @@ BuildResult build(const std::shared_ptr<const tensorrt::Library>& library,
 
   auto layers = layers_of(network);
   void* plan = builder->call<VBuilder::buildSerializedNetwork>(network.get(), config.get());
-  if (plan == nullptr && cancelled) throw BuildError("the build was cancelled");
-  return {tensorrt::HostMemory(library, require<BuildError>(plan, "IBuilder::buildSerializedNetwork", scope),
-                               builder),
-          std::move(layers)};
+  if (plan == nullptr) {
+    if (cancelled) throw BuildError("the build was cancelled");
+    tensorrt::throw_if_out_of_memory(scope);
+    const std::string node = first_named(layers, scope.errors());
+    throw BuildError("TensorRT cannot build an engine from this model" +
+                         (node.empty() ? "" : ", because of node '" + node + "'") + ": " + scope.errors(),
+                     node);
+  }
+  return {tensorrt::HostMemory(library, plan, builder), std::move(layers)};
 }
 
 }  // namespace trtfast

@@ -58,16 +58,6 @@ Object create_context(const Plan& plan) {
   } else {
     context = engine->call<VCudaEngine::createExecutionContext>(tensorrt::ContextAllocation::kStatic);
   }
-  if (context == nullptr && engine->abi().has(tensorrt::Capability::kDeviceMemorySize)) {
-    const auto needed = static_cast<std::size_t>(engine->call<VCudaEngine::getDeviceMemorySizeV2>());
-    const std::size_t free = cuda::free_memory();
-    if (free < needed) {
-      throw OutOfMemoryError("an execution context needs " + std::to_string(needed) +
-                                 " bytes of device memory, and " + std::to_string(free) +
-                                 " are free: use fewer lanes or smaller profiles, or free memory",
-                             needed, free);
-    }
-  }
   return {engine->library(),
           require<Error>(context, "ICudaEngine::createExecutionContext", scope), engine};
 }

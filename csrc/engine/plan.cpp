@@ -1,5 +1,6 @@
 #include "engine/plan.h"
 
+#include <cstdint>
 #include <cstring>
 #include <string_view>
 
@@ -23,6 +24,17 @@ bool begins_as_plan(std::span<const std::byte> bytes) {
   return text.starts_with("ftrt") || text.starts_with("vtrt");
 }
 
+// TensorRT-RTX writes a plan's whole size into its header.
+bool is_cut_short(std::span<const std::byte> bytes) {
+  constexpr std::size_t kSizeAt = 16;
+  constexpr std::size_t kHeader = 64;
+  if (static_cast<char>(bytes[0]) != 'v') return false;
+  if (bytes.size() < kHeader) return true;
+  std::uint64_t size = 0;
+  std::memcpy(&size, bytes.data() + kSizeAt, sizeof(size));
+  return bytes.size() < size;
+}
+
 void check_device(const tensorrt::Library& library, int index, bool allow_unsupported_gpu) {
   const auto gpu = cuda::device(index);
   const int capability = gpu.compute_capability;
@@ -41,12 +53,17 @@ std::shared_ptr<const Object> deserialize(const std::shared_ptr<const tensorrt::
     throw EngineIncompatibleError("these " + std::to_string(bytes.size()) +
                                   " bytes are not a TensorRT plan: build the engine again");
   }
+  if (is_cut_short(bytes)) {
+    throw EngineIncompatibleError("this plan is cut short, at " + std::to_string(bytes.size()) +
+                                  " bytes: copy it again, or build the engine again");
+  }
   const ErrorScope scope;
   const auto runtime = std::make_shared<const Object>(
       library, require<EngineIncompatibleError>(library->create_runtime(), "createInferRuntime", scope));
   const void* data = bytes.data();
   void* engine = runtime->call<VRuntime::deserializeCudaEngine>(data, bytes.size());
   if (engine == nullptr) {
+    tensorrt::throw_if_out_of_memory(scope);
     throw EngineIncompatibleError(std::string(library->product()) + " " + library->full_version() +
                                   " cannot load this plan: it may be cut short, or built by another "
                                   "version or for another GPU. Build it again here. TensorRT says: " +

@@ -89,7 +89,6 @@ bool Abi::has(Capability capability) const noexcept {
     case Capability::kKernelSpecialization:
       return has<method::VRuntimeConfig::setDynamicShapesKernelSpecializationStrategy>();
     case Capability::kComputeTargets: return has<method::VBuilderConfig::setComputeCapability>();
-    case Capability::kDeviceMemorySize: return has<method::VCudaEngine::getDeviceMemorySizeV2>();
   }
   return false;
 }

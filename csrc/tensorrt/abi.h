@@ -41,7 +41,6 @@ struct Version {
 enum class Capability : std::uint8_t {
   kKernelSpecialization,  // TensorRT-RTX compiles kernels for the shapes in use
   kComputeTargets,        // a build can name the compute capabilities that it is for
-  kDeviceMemorySize,      // an engine tells the bytes that a context needs
 };
 
 namespace detail {

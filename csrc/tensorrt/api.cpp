@@ -1,7 +1,10 @@
 #include "tensorrt/api.h"
 
+#include <cstdlib>
 #include <filesystem>
+#include <string_view>
 
+#include "cuda/device.h"
 #include "error.h"
 
 namespace trtfast::tensorrt {
@@ -9,6 +12,22 @@ namespace trtfast::tensorrt {
 std::string failure(const char* api, const ErrorScope& scope, const std::source_location& where) {
   return std::string(api) + " failed (" + std::filesystem::path(where.file_name()).filename().string() +
          ":" + std::to_string(where.line()) + "): " + scope.errors();
+}
+
+void throw_if_out_of_memory(const ErrorScope& scope) {
+  // As in "Error Code 2: OutOfMemory (Requested size was 173383040 bytes.)".
+  const std::string errors = scope.errors();
+  if (errors.find("OutOfMemory") == std::string::npos) return;
+  std::size_t requested = 0;
+  constexpr std::string_view kSize = "Requested size was ";
+  if (const auto at = errors.find(kSize); at != std::string::npos) {
+    requested = std::strtoull(errors.c_str() + at + kSize.size(), nullptr, 10);
+  }
+  const std::size_t free = cuda::free_memory();
+  throw OutOfMemoryError("TensorRT finds no device memory for " + std::to_string(requested) +
+                             " bytes, with " + std::to_string(free) +
+                             " bytes free: use smaller profiles or fewer lanes, or free memory",
+                         requested, free);
 }
 
 Parser::Parser(const Object& network) : library_(network.library()) {

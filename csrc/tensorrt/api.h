@@ -18,13 +18,18 @@ namespace trtfast::tensorrt {
 [[nodiscard]] std::string failure(const char* api, const ErrorScope& scope,
                                   const std::source_location& where);
 
+/// @throws OutOfMemoryError if that is what TensorRT logged as the reason of a failure.
+void throw_if_out_of_memory(const ErrorScope& scope);
+
 /// Passes on what a call of TensorRT returned, unless that is false or null.
-/// @throws Failure with the API's name, the place, and what TensorRT logged.
+/// @throws OutOfMemoryError if memory was the reason, else Failure; with the API's name, the place,
+///   and what TensorRT logged.
 template <class Failure, class T>
 T require(T value, const char* api, const ErrorScope& scope,
           const std::source_location& where = std::source_location::current()) {
-  if (!value) throw Failure(failure(api, scope, where));
-  return value;
+  if (value) return value;
+  throw_if_out_of_memory(scope);
+  throw Failure(failure(api, scope, where));
 }
 
 /// Owns an object of TensorRT, and holds what must outlive it.

@@ -88,7 +88,8 @@ void ErrorScope::record(const char* text) {
   const std::scoped_lock lock(scope_mutex());
   // A thread without a scope is one of TensorRT's own: its error may belong to any call under way.
   const auto add = [text](ErrorScope& scope) {
-    if (scope.lines_.size() < kLines) scope.lines_.emplace_back(text);
+    const bool repeated = !scope.lines_.empty() && scope.lines_.back() == text;
+    if (!repeated && scope.lines_.size() < kLines) scope.lines_.emplace_back(text);
   };
   if (innermost != nullptr) {
     add(*innermost);

@@ -72,8 +72,8 @@ def check_numbers(
 ) -> None:
     """Raise unless ONNX Runtime gives the outputs that PyTorch gave."""
     try:
-        import onnxruntime as ort  # type: ignore[import-untyped]
-        from onnxruntime.capi.onnxruntime_pybind11_state import (  # type: ignore[import-untyped]
+        import onnxruntime as ort
+        from onnxruntime.capi.onnxruntime_pybind11_state import (
             NotImplemented as NoKernelError,
         )
     except ImportError:

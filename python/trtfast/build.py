@@ -139,6 +139,7 @@ def build(
         precision={
             "asked": precision,
             "layers": readback.check(result.layers, cast, precision, keep_fp32),
+            "engine": readback.engine_dtypes(_core.inspect(library, plan, device)) if gpu else None,
         },
         preprocess=preprocess.to_dict() if preprocess else None,
         classes=list(classes) if classes else None,

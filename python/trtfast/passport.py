@@ -42,7 +42,8 @@ class Passport:
     inputs, outputs : list of dict
         ``name``, ``dtype``, ``shape``; and ``profiles`` of the dynamic inputs.
     precision : dict
-        ``asked``, and ``layers``: how many layers compute in each dtype.
+        ``asked``; ``layers``, how many layers of the network give each dtype; and ``engine``, the
+        same of the built engine's fused layers where there was a GPU to load it on, else None.
     preprocess : dict or None
         ``Preprocess.to_dict()``.
     classes : list of str or None

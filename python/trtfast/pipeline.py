@@ -7,7 +7,7 @@ import logging
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import _core, passport
 from . import backend as backends
@@ -77,7 +77,7 @@ def compile(  # noqa: A001 - the word for it, as in torch.compile
     model: torch.nn.Module,
     args: Args,
     *,
-    dynamic: DynamicAxes | bool | None = None,
+    dynamic: DynamicAxes | Literal[False] | None = None,
     opset: int | None = None,
     backend: str = "auto",
     device: int = 0,

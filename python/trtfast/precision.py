@@ -1,8 +1,7 @@
 """The precision of an ONNX graph: cast a float32 model to float16 or bfloat16.
 
-TensorRT's strongly typed networks have no builder flag for precision: the graph says it. The pass
-below walks the nodes in order and asks ONNX's own operator schemas where an operator takes half
-precision. Only where two precisions meet does it put a Cast.
+A strongly typed TensorRT network takes its precision from the graph. This pass walks the nodes in
+order, asks ONNX's operator schemas which take half precision, and casts where two precisions meet.
 """
 
 from __future__ import annotations
@@ -56,6 +55,7 @@ _FLOAT_RATHER_THAN_BFLOAT16 = (
     *("GRU", "HardSwish", "LpNormalization", "LpPool", "Mish"),
     *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
 )
+_SHAPE_OF = ("Shape", "Size")
 # The attribute that sets the type of an output which no input sets.
 _TYPE_ATTRIBUTES = {
     "Bernoulli": "dtype",
@@ -111,8 +111,7 @@ def cast(
         raise PrecisionError(
             f"precision {precision!r} is {what}; use one of {', '.join(PRECISIONS)}"
         )
-    unmatched = sorted(set(keep_fp32) - node_names(model))
-    if unmatched:
+    if unmatched := sorted(set(keep_fp32) - node_names(model)):
         raise PrecisionError(
             f"keep_fp32 names {', '.join(map(repr, unmatched))}, which the model has no node for; "
             "list the names with [node.name for node in model.graph.node]"
@@ -216,12 +215,12 @@ class _Caster:
                 self._get(value.name, boundary, scope, "the graph's outputs")
                 new.output[-1].type.tensor_type.elem_type = boundary
         for value in old.value_info:
-            forms = scope.forms.get(value.name)
-            for element, name in ({0: value.name} if forms is None else forms).items():
-                if name == value.name and value.name not in scope.constants:
-                    new.value_info.append(value)
-                    if element:
-                        new.value_info[-1].type.tensor_type.elem_type = element
+            element = value.type.tensor_type.elem_type
+            forms = scope.forms.get(value.name, {element: value.name})
+            for form in (form for form, name in forms.items() if name == value.name):
+                new.value_info.append(value)
+                if form != element:
+                    new.value_info[-1].type.tensor_type.elem_type = form
 
     def _node(self, old: onnx.NodeProto, scope: _Scope, types: _Types) -> None:
         import onnx
@@ -274,13 +273,14 @@ class _Caster:
         """Return the type parameters of the node's schema that are to be half precision."""
         if _from_shape(node, scope, types):
             scope.shapes.update(node.output)
-            return set()
+            if node.op_type not in _SHAPE_OF:
+                return set()
         if (
             schema is None
             or node.name in self.keep
             or node.op_type in _FLOAT_ONLY
             or (self.half == _BFLOAT16 and node.op_type in _FLOAT_RATHER_THAN_BFLOAT16)
-            # The element type of a sequence or an optional stays float32, so that of all it meets.
+            # Sequences and optionals keep their type, and so does what meets them.
             or any(
                 not types[name].HasField("tensor_type")
                 for name in chain(node.input, node.output)
@@ -386,7 +386,7 @@ def _from_shape(node: onnx.NodeProto, scope: _Scope, types: dict[str, onnx.TypeP
 
     A node that fills a shape with a value, such as ConstantOfShape, computes with the value.
     """
-    if node.op_type in ("Shape", "Size"):
+    if node.op_type in _SHAPE_OF:
         return True
     if is_control_flow(node):
         return False

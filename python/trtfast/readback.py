@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
@@ -13,9 +15,15 @@ if TYPE_CHECKING:
 
     from . import _core
 
-__all__ = ["check"]
+__all__ = ["check", "engine_dtypes"]
 
 _DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+# What engine inspectors call them, in "Datatype" or, before TensorRT 11, "Format/Datatype".
+_INSPECTOR_DTYPES = {
+    r"Float|FP32": "float32",
+    r"Half|FP16": "float16",
+    r"BFloat16|BF16": "bfloat16",
+}
 _COMPUTE = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
@@ -61,3 +69,26 @@ def check(
             "keep_fp32 if that is meant, or export the model in float32."
         )
     return dict(Counter(dtype for layer in layers for dtype in layer.outputs[:1]).most_common())
+
+
+def engine_dtypes(told: str) -> dict[str, int]:
+    """Count the layers of an engine by the dtype that each gives.
+
+    Parameters
+    ----------
+    told : str
+        The engine inspector's JSON.
+    """
+    found: Counter[str] = Counter()
+    for layer in json.loads(told)["Layers"]:
+        for output in layer.get("Outputs", ())[:1] if isinstance(layer, dict) else ():
+            text = output.get("Datatype") or output.get("Format/Datatype", "")
+            found[_dtype_of(text)] += 1
+    return dict(found.most_common())
+
+
+def _dtype_of(text: str) -> str:
+    for pattern, name in _INSPECTOR_DTYPES.items():
+        if re.search(rf"\b({pattern})\b", text):
+            return name
+    return text.lower()

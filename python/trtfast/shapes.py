@@ -55,6 +55,8 @@ def profiles_for(
 
     A bound that is not given follows from those that are: max is opt, opt is max, min is opt with 1
     in each dynamic dimension. An input whose batch alone is dynamic needs none: it gets 1, 8 and 32.
+    Of a shape tensor, an input whose values TensorRT reads to compute shapes, the "shape" to give
+    here is the range of its values.
 
     Parameters
     ----------
@@ -99,6 +101,8 @@ def _range(
                 f"opt_shapes={{{spec.name!r}: {tuple(8 if n == -1 else n for n in spec.shape)}}}"
             )
         return ShapeRange(*((batch, *spec.shape[1:]) for batch in _BATCHES))
-    if low is None:
+    if low is None and -1 not in spec.shape:
+        low = best  # the values of a shape tensor have no lowest size to fall back on
+    elif low is None:
         low = [1 if n == -1 else size for n, size in zip(spec.shape, best, strict=False)]
     return ShapeRange(tuple(low), tuple(best), tuple(high or best))

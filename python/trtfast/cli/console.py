@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["build_progress", "console"]
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager

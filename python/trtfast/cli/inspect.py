@@ -54,7 +54,7 @@ def _inspect_plan(path: Path) -> None:
     layers = ", ".join(f"{count} {dtype}" for dtype, count in known.precision["layers"].items())
     console.print(f"built {built_on} by trtfast {known.trtfast}, {known.precision['asked']}: {layers}")
     if known.plan_sha256 != passport.sha256(plan):
-        console.print("[red]The passport describes other bytes: the file is damaged or replaced.")
+        console.print("The passport describes other bytes: the file is damaged or was replaced.")
     _print_tensors(known.inputs, known.outputs)
 
 

@@ -1,0 +1,62 @@
+"""What all tests share: the GPU rule, the models, and engines built from them once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import zoo
+
+import trtfast
+from trtfast import _core
+
+REQUIRE_GPU = os.environ.get("TRTFAST_REQUIRE_GPU") == "1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    devices, reason = _core.devices()
+    if devices or REQUIRE_GPU:  # required and absent, the tests run and fail
+        return
+    skip = pytest.mark.skip(reason=f"no GPU: {reason}")
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(skip)
+
+
+def pytest_report_header() -> str:
+    devices, reason = _core.devices()
+    return f"trtfast {trtfast.__version__}, GPU: {devices[0].name if devices else reason}"
+
+
+@pytest.fixture(scope="session")
+def onnx_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The ONNX file of a model of the zoo, made once."""
+    made: dict[str, Path] = {}
+
+    def make(name: str) -> Path:
+        if name not in made:
+            made[name] = zoo.CASES[name].make(tmp_path_factory.mktemp("onnx") / f"{name}.onnx")
+        return made[name]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def engine_of(
+    onnx_of: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """The engine file of a model of the zoo, in half precision, built once."""
+    built: dict[str, Path] = {}
+
+    def make(name: str) -> Path:
+        if name not in built:
+            path = tmp_path_factory.mktemp("engine") / f"{name}.engine"
+            case = zoo.CASES[name]
+            built[name] = trtfast.build(
+                onnx_of(name), path, precision=case.precision, **case.shapes
+            )
+        return built[name]
+
+    return make
