@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import _core, _log
 from .errors import (
@@ -17,7 +17,10 @@ from .errors import (
     UnsupportedVersionError,
 )
 
-__all__ = ["Attempt", "find", "gpu", "is_gpu_allowed", "require_gpu", "select"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Attempt", "can_run", "find", "gpu", "is_gpu_allowed", "require_gpu", "select"]
 
 # Newest first. The soname of TensorRT-RTX is the same for all its versions.
 _SONAMES = ("libnvinfer.so.11", "libnvinfer.so.10", "libtensorrt_rtx.so.1")
@@ -49,18 +52,20 @@ class Attempt:
 def find() -> list[Attempt]:
     """Look for TensorRT everywhere it may be, in the order in which it is chosen.
 
-    ``TRTFAST_TENSORRT_PATH``, a folder or a library, is the only place where it is set; else the pip
-    packages, which are found without being imported, the system's loader, and the usual folders.
+    Where ``TRTFAST_TENSORRT_PATH`` is set, to a folder or a library, that is the only place; else
+    the pip packages, found without being imported, the system's loader, and the usual folders.
     """
     _log.connect()
     attempts: list[Attempt] = []
     for source, path in _candidates():
         try:
             library = _core.Library(path)
-        except (TensorRTNotFoundError, UnsupportedVersionError) as error:
+        except (TensorRTNotFoundError, UnsupportedVersionError) as error:  # noqa: PERF203
             attempts.append(Attempt(source, str(path), None, str(error)))
         else:
-            if all(found.library is None or found.library.path != library.path for found in attempts):
+            if all(
+                found.library is None or found.library.path != library.path for found in attempts
+            ):
                 name = f"{library.product} {library.version}"
                 attempts.append(Attempt(source, str(path), library, name))
     return attempts
@@ -87,7 +92,9 @@ def select(
         If those found are all of versions that trtfast does not drive.
     """
     if backend != "auto" and backend not in _PRODUCTS:
-        raise InputError(f"backend {backend!r} is unknown: use 'auto', 'tensorrt' or 'tensorrt_rtx'")
+        raise InputError(
+            f"backend {backend!r} is unknown: use 'auto', 'tensorrt' or 'tensorrt_rtx'"
+        )
     attempts = find()
     libraries = [
         attempt.library
@@ -129,6 +136,13 @@ def require_gpu(device: int = 0) -> _core.Device:
         f"no GPU can be used here: {reason}. Run `trtfast doctor`, or use trtfast.load() on the "
         "ONNX file for the reference engine, which needs none."
     )
+
+
+def can_run(
+    library: _core.Library, gpu: _core.Device, allow_unsupported_gpu: bool | None = None
+) -> bool:
+    """Whether a TensorRT may run on a GPU: it lists it, or the user allows it all the same."""
+    return is_gpu_allowed(allow_unsupported_gpu) or library.supports(gpu.compute_capability)
 
 
 def is_gpu_allowed(allow_unsupported_gpu: bool | None) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,8 @@ from .passport import Passport
 from .shapes import profiles_for
 
 if TYPE_CHECKING:
+    import os
+
     import onnx
 
     from .preprocess import Preprocess
@@ -119,11 +120,14 @@ def build(
             [{name: (r.min, r.opt, r.max) for name, r in p.items()} for p in profiles],
             workspace,
             optimization_level,
-            options["targets"],
+            list(targets or ()),
             device,
             progress,
         )
-    plan = memoryview(result)
+    plan = memoryview(result)  # type: ignore[arg-type]  # the stub cannot tell that it is a buffer
+    engine = None
+    if gpu is not None and backends.can_run(library, gpu):
+        engine = readback.engine_dtypes(_core.inspect(library, plan, device))
     record = Passport(
         plan_sha256=passport.sha256(plan),
         onnx_sha256=model.sha256(source),
@@ -139,7 +143,7 @@ def build(
         precision={
             "asked": precision,
             "layers": readback.check(result.layers, cast, precision, keep_fp32),
-            "engine": readback.engine_dtypes(_core.inspect(library, plan, device)) if gpu else None,
+            "engine": engine,
         },
         preprocess=preprocess.to_dict() if preprocess else None,
         classes=list(classes) if classes else None,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 from . import _core, binding, passport
 from . import backend as backends
@@ -14,11 +13,13 @@ from .passport import Passport
 from .spec import ShapeRange, TensorSpec
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
 
-    from .spec import Inputs, Outputs
+    from .spec import Array, Inputs, Outputs
 
 __all__ = ["Engine"]
 
@@ -105,6 +106,10 @@ class Engine:
         """The TensorRT that runs it, as ``"TensorRT-RTX 1.5.0.114"``."""
         return f"{self._library.product} {self._library.version}"
 
+    @overload
+    def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]: ...
+    @overload
+    def infer(self, inputs: Array | Sequence[Array]) -> Any: ...
     def infer(self, inputs: Inputs) -> Outputs:
         """Run the engine once; safe from several threads.
 
@@ -157,7 +162,9 @@ def _read(source: str | os.PathLike[str] | bytes) -> tuple[bytes, Passport | Non
         return source, None
     path = Path(source)
     if path.suffix == ".onnx":
-        raise InputError(f"{path} is an ONNX model: build it first, with trtfast.build({path.name!r})")
+        raise InputError(
+            f"{path} is an ONNX model: build it first, with trtfast.build({path.name!r})"
+        )
     if not path.is_file():
         raise InputError(f"there is no engine file {path}")
     plan = path.read_bytes()

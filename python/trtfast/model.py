@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,8 @@ from .errors import BuildError, Error, InputError
 from .spec import TensorSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import onnx
 
 __all__ = ["read", "serialised", "sha256", "specs"]
@@ -43,11 +44,14 @@ def read(
     path = Path(source)
     if not path.is_file():
         raise InputError(f"there is no ONNX file {path}")
-    onnx = _onnx()
+    try:
+        import onnx
+    except ImportError as error:
+        raise Error('building needs the package onnx: pip install "trtfast[torch]"') from error
     from google.protobuf.message import DecodeError
 
     try:
-        model: onnx.ModelProto = onnx.load(path)
+        model = onnx.load(path)
     except (DecodeError, OSError, ValueError, onnx.checker.ValidationError) as error:
         raise BuildError(
             f"{path} cannot be read as an ONNX model ({error}): it may be cut short, or its "
@@ -80,7 +84,8 @@ def serialised(model: onnx.ModelProto) -> Iterator[tuple[bytes, str]]:
     if _fits(model):
         yield model.SerializeToString(), ""
         return
-    onnx = _onnx()
+    import onnx
+
     with tempfile.TemporaryDirectory(prefix="trtfast-") as folder:
         path = Path(folder) / "model.onnx"
         onnx.save(model, path, save_as_external_data=True, location="weights")
@@ -97,15 +102,5 @@ def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
     tensor = value.type.tensor_type
     if not tensor.elem_type:
         raise BuildError(f"{value.name!r} is not a tensor: TensorRT takes and gives tensors only")
-    shape = tuple(
-        dim.dim_value if dim.HasField("dim_value") else -1 for dim in tensor.shape.dim
-    )
+    shape = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in tensor.shape.dim)
     return TensorSpec(value.name, tensor_dtype_to_np_dtype(tensor.elem_type), shape)
-
-
-def _onnx():  # type: ignore[no-untyped-def]
-    try:
-        import onnx
-    except ImportError as error:
-        raise Error('building needs the package onnx: pip install "trtfast[torch]"') from error
-    return onnx

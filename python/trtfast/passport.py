@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import EngineIncompatibleError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
     from .spec import ShapeRange, TensorSpec
 
 __all__ = ["Passport", "describe", "path_of", "plan_version", "replacing", "sha256"]
@@ -106,9 +107,7 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def describe(
-    spec: TensorSpec, profiles: Sequence[Mapping[str, ShapeRange]] = ()
-) -> dict[str, Any]:
+def describe(spec: TensorSpec, profiles: Sequence[Mapping[str, ShapeRange]] = ()) -> dict[str, Any]:
     """Return a tensor's specification as a passport holds it."""
     ranges = [asdict(profile[spec.name]) for profile in profiles if spec.name in profile]
     described = {"name": spec.name, "dtype": spec.dtype.name, "shape": list(spec.shape)}

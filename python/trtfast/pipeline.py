@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +18,8 @@ from .export import export
 from .reference import ReferenceEngine
 
 if TYPE_CHECKING:
+    import os
+
     import torch
 
     from .export import Args, DynamicAxes
@@ -40,9 +41,9 @@ def load(
 ) -> InferenceEngine:
     """Load a model in the best way that this machine allows.
 
-    A plan becomes an :class:`Engine`. An ONNX model becomes one too where TensorRT and a GPU that it
-    supports are at hand: it is built once, and kept in the cache. Elsewhere an ONNX model becomes a
-    :class:`ReferenceEngine`, and a line in the log says so.
+    A plan becomes an :class:`Engine`. An ONNX model becomes one too where TensorRT and a GPU that
+    it supports are at hand: it is built once, and kept in the cache. Elsewhere an ONNX model
+    becomes a :class:`ReferenceEngine`, and a line in the log says so.
 
     Parameters
     ----------
@@ -121,7 +122,9 @@ def _cached_engine(onnx: Path, *, backend: str, device: int, **options: Any) -> 
         "gpu": [gpu.name, gpu.compute_capability],
         "options": {name: value for name, value in options.items() if name != "progress"},
     }
-    key = passport.sha256(_content(onnx), json.dumps(identity, sort_keys=True, default=repr).encode())
+    key = passport.sha256(
+        _content(onnx), json.dumps(identity, sort_keys=True, default=repr).encode()
+    )
     path = cache_dir() / f"{key}.engine"
     if not (path.exists() and passport.path_of(path).exists()):
         build(onnx, path, backend=backend, device=device, **options)
@@ -142,7 +145,6 @@ def _why_no_engine(device: int, options: dict[str, Any]) -> str | None:
         library = backends.select(device=gpu)
     except (UnsupportedDeviceError, TensorRTNotFoundError) as error:
         return str(error).partition("\n")[0]
-    allowed = backends.is_gpu_allowed(options.get("allow_unsupported_gpu"))
-    if not allowed and not library.supports(gpu.compute_capability):
+    if not backends.can_run(library, gpu, options.get("allow_unsupported_gpu")):
         return f"{library.product} {library.version} does not list {gpu.name} as supported"
     return None

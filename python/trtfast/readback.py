@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from .errors import PrecisionError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     import onnx
 
     from . import _core

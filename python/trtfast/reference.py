@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from .errors import ClosedError, Error, InputError
 from .spec import TensorSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -92,6 +93,10 @@ class ReferenceEngine:
         """The model's outputs; -1 for each dimension that is not known beforehand."""
         return self._outputs
 
+    @overload
+    def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]: ...
+    @overload
+    def infer(self, inputs: Array | Sequence[Array]) -> Any: ...
     def infer(self, inputs: Inputs) -> Outputs:
         """Run the model.
 

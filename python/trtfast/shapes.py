@@ -53,8 +53,8 @@ def profiles_for(
 ) -> list[dict[str, ShapeRange]]:
     """Make the one optimisation profile that min, opt and max shapes describe.
 
-    A bound that is not given follows from those that are: max is opt, opt is max, min is opt with 1
-    in each dynamic dimension. An input whose batch alone is dynamic needs none: it gets 1, 8 and 32.
+    A bound that is not given follows from those that are: max is opt, opt is max, min is opt with
+    1 in each dynamic dimension. An input whose batch alone is dynamic needs none: 1, 8 and 32.
     Of a shape tensor, an input whose values TensorRT reads to compute shapes, the "shape" to give
     here is the range of its values.
 

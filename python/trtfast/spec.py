@@ -1,12 +1,12 @@
-"""What an engine takes and gives: tensor specifications, and the protocol that all engines satisfy."""
+"""What an engine takes and gives: tensor specifications, and the protocol of all engines."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     import numpy as np
@@ -56,14 +56,20 @@ class InferenceEngine(Protocol):
     """What :class:`trtfast.Engine` and :class:`trtfast.ReferenceEngine` have in common."""
 
     @property
-    def inputs(self) -> tuple[TensorSpec, ...]: ...
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What the engine takes."""
 
     @property
-    def outputs(self) -> tuple[TensorSpec, ...]: ...
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What the engine gives."""
 
-    def infer(self, inputs: Inputs) -> Outputs: ...
+    @overload
+    def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]: ...
+    @overload
+    def infer(self, inputs: Array | Sequence[Array]) -> Any: ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release what the engine holds; it takes no more calls."""
 
     def __enter__(self) -> Self: ...
 

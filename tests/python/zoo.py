@@ -103,7 +103,9 @@ def _make_embedding(path: Path) -> Path:
     ]
     inputs = [_value("tokens", TensorProto.INT64, "batch", 12)]
     weights = [_weight("table", 100, 32), _weight("w", 32, 10)]
-    graph = helper.make_graph(nodes, "embed", inputs, [_value("output", 1, "batch", 12, 10)], weights)
+    graph = helper.make_graph(
+        nodes, "embed", inputs, [_value("output", 1, "batch", 12, 10)], weights
+    )
     return _save(path, graph)
 
 
@@ -124,7 +126,9 @@ def _make_expand(path: Path) -> Path:
         helper.make_node("Expand", ["scaled", "size"], ["output"], name="repeat"),
     ]
     inputs = [_value("row", 1, 1, 6), _value("size", TensorProto.INT64, 2)]
-    graph = helper.make_graph(nodes, "expand", inputs, [_value("output", 1, "n", 6)], [_weight("w", 6)])
+    graph = helper.make_graph(
+        nodes, "expand", inputs, [_value("output", 1, "n", 6)], [_weight("w", 6)]
+    )
     return _save(path, graph)
 
 

@@ -19,7 +19,9 @@ app = typer.Typer(
 
 Precision = Annotated[str, typer.Option(help="fp32, fp16 or bf16.")]
 Backend = Annotated[str, typer.Option(help="auto, tensorrt or tensorrt_rtx.")]
-ModelName = Annotated[str, typer.Argument(help="efficientnet_lite0, or a torchvision model's name.")]
+ModelName = Annotated[
+    str, typer.Argument(help="efficientnet_lite0, or a torchvision model's name.")
+]
 Shapes = Annotated[str, typer.Option(help="As input:1x3x224x224, with commas between inputs.")]
 
 

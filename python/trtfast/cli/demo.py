@@ -55,7 +55,7 @@ def run_demo(
 
         plan = _build(onnx, model, precision, backend)
         engine = stack.enter_context(_load(plan, onnx))
-        outputs = cast("Batch", engine.infer(batch))
+        outputs = engine.infer(batch)
         ours = _classes(outputs, model)
         _print_side_by_side(theirs, ours)
         difference = np.abs(trtfast.softmax(outputs) - trtfast.softmax(expected)).max()
@@ -63,7 +63,9 @@ def run_demo(
 
         _print_times(model, engine, batch)
         if keep:
-            console.print(f"kept in {folder}: {', '.join(sorted(p.name for p in folder.iterdir()))}")
+            console.print(
+                f"kept in {folder}: {', '.join(sorted(p.name for p in folder.iterdir()))}"
+            )
 
 
 def _photograph(path: Path | None) -> npt.NDArray[np.uint8]:
@@ -75,7 +77,7 @@ def _photograph(path: Path | None) -> npt.NDArray[np.uint8]:
         raise Error(
             'the demo\'s photograph is not installed: pip install "trtfast[demo]", or give --image'
         ) from error
-    return cast("npt.NDArray[np.uint8]", coffee())
+    return cast("npt.NDArray[np.uint8]", coffee())  # type: ignore[no-untyped-call]
 
 
 def _run_pytorch(model: Model, batch: Batch) -> Batch:

@@ -44,7 +44,9 @@ def run_doctor() -> bool:
             console.print(f"  it {word} GPU {gpu.index}")
 
     advice = _advice(libraries, devices)
-    console.print(f"Next: {advice}" if advice else "All is well: engines can be built and run here.")
+    console.print(
+        f"Next: {advice}" if advice else "All is well: engines can be built and run here."
+    )
     return not advice
 
 

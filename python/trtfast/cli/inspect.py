@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -12,6 +11,9 @@ from trtfast.errors import EngineIncompatibleError, InputError
 from trtfast.passport import Passport
 
 from .console import console
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["run_inspect"]
 
@@ -52,7 +54,9 @@ def _inspect_plan(path: Path) -> None:
         return
     built_on = f"on {known.gpu}" if known.gpu else "without a GPU"
     layers = ", ".join(f"{count} {dtype}" for dtype, count in known.precision["layers"].items())
-    console.print(f"built {built_on} by trtfast {known.trtfast}, {known.precision['asked']}: {layers}")
+    console.print(
+        f"built {built_on} by trtfast {known.trtfast}, {known.precision['asked']}: {layers}"
+    )
     if known.plan_sha256 != passport.sha256(plan):
         console.print("The passport describes other bytes: the file is damaged or was replaced.")
     _print_tensors(known.inputs, known.outputs)

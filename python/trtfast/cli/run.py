@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from trtfast.passport import Passport
 from .console import console
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trtfast.postprocess import Classification
     from trtfast.spec import Array, InferenceEngine
 
 __all__ = ["run_model"]
@@ -65,8 +68,8 @@ def _print(name: str, output: Array, known: Passport | None, top: int) -> None:
     classes = known.classes if known is not None else None
     looks_like_logits = output.ndim == 2 and output.dtype.kind == "f" and output.shape[1] > 1
     if looks_like_logits and (classes is None or len(classes) == output.shape[1]):
-        for row in trtfast.top_k(output, k=top, classes=classes):
-            for found in row:
-                console.print(f"  {found}")
+        rows = cast("list[list[Classification]]", trtfast.top_k(output, k=top, classes=classes))
+        for found in chain.from_iterable(rows):
+            console.print(f"  {found}")
     else:
         console.print(f"  {name}: {output.dtype} {output.shape}")

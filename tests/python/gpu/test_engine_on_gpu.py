@@ -36,7 +36,10 @@ def test_specs_tell_names_dtypes_shapes_and_profiles(engine: trtfast.Engine) -> 
     assert (left.name, left.dtype, left.shape) == ("left", np.float32, (-1, 16))
     assert (right.name, right.dtype, right.shape) == ("right", np.float32, (-1, 8))
     assert left.profiles == (trtfast.ShapeRange((1, 16), (8, 16), (32, 16)),)
-    assert [(spec.name, spec.shape) for spec in engine.outputs] == [("bounded", (-1, 8)), ("mean", (-1,))]
+    assert [(spec.name, spec.shape) for spec in engine.outputs] == [
+        ("bounded", (-1, 8)),
+        ("mean", (-1,)),
+    ]
 
 
 def test_all_forms_of_call_agree(engine: trtfast.Engine, inputs: zoo.Arrays) -> None:
@@ -47,7 +50,9 @@ def test_all_forms_of_call_agree(engine: trtfast.Engine, inputs: zoo.Arrays) -> 
         assert np.array_equal(mean, by_name["mean"])
 
 
-def test_every_batch_of_the_profile_is_right(engine: trtfast.Engine, onnx_of: Callable[[str], Path]) -> None:
+def test_every_batch_of_the_profile_is_right(
+    engine: trtfast.Engine, onnx_of: Callable[[str], Path]
+) -> None:
     rng = np.random.default_rng(1)
     with trtfast.ReferenceEngine(onnx_of("two_in_two_out")) as reference:
         for batch in (1, 32, 2, 31, 8, 1):
@@ -87,7 +92,10 @@ def test_a_narrower_dtype_is_cast_and_a_wider_one_refused(
     [
         (lambda x: {**x, "left": x["left"][0]}, "rank"),
         (lambda x: {**x, "left": x["left"][:, :15]}, "shape"),
-        (lambda x: {name: np.zeros((33, a.shape[1]), np.float32) for name, a in x.items()}, "profile"),
+        (
+            lambda x: {name: np.zeros((33, a.shape[1]), np.float32) for name, a in x.items()},
+            "profile",
+        ),
         (lambda x: {"left": x["left"]}, "right"),
         (lambda x: {**x, "third": x["left"]}, "third"),
         (lambda x: {**x, "left": x["left"].astype(object)}, "object"),
@@ -171,7 +179,9 @@ def test_closed_engine_says_so(engine_of: Callable[[str], Path], inputs: zoo.Arr
         engine.infer(inputs)
 
 
-def test_close_waits_for_calls_under_way(engine_of: Callable[[str], Path], inputs: zoo.Arrays) -> None:
+def test_close_waits_for_calls_under_way(
+    engine_of: Callable[[str], Path], inputs: zoo.Arrays
+) -> None:
     engine = trtfast.Engine(engine_of("two_in_two_out"))
     with ThreadPoolExecutor(4) as pool:
         futures = [pool.submit(engine.infer, inputs) for _ in range(50)]
@@ -207,7 +217,9 @@ def test_plan_that_is_not_its_passports_is_refused(
     source = engine_of("two_in_two_out")
     path = tmp_path / "changed.engine"
     path.write_bytes(source.read_bytes()[:-1] + b"x")
-    (tmp_path / "changed.engine.json").write_text(source.with_name(source.name + ".json").read_text())
+    (tmp_path / "changed.engine.json").write_text(
+        source.with_name(source.name + ".json").read_text()
+    )
     with pytest.raises(trtfast.EngineIncompatibleError, match="passport"):
         trtfast.Engine(path)
 
@@ -258,7 +270,10 @@ def test_inspector_reads_back_half_precision(engine_of: Callable[[str], Path]) -
 
 
 def test_load_builds_an_onnx_model_once(
-    onnx_of: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inputs: zoo.Arrays
+    onnx_of: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    inputs: zoo.Arrays,
 ) -> None:
     monkeypatch.setenv("TRTFAST_CACHE_DIR", str(tmp_path))
     with trtfast.load(onnx_of("two_in_two_out")) as engine:
@@ -271,12 +286,16 @@ def test_load_builds_an_onnx_model_once(
     assert plan.stat().st_mtime_ns == built
 
 
-def test_compile_gives_what_the_module_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compile_gives_what_the_module_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
 
     monkeypatch.setenv("TRTFAST_CACHE_DIR", str(tmp_path))
     torch.manual_seed(0)
-    module = torch.nn.Sequential(torch.nn.Linear(20, 30), torch.nn.GELU(), torch.nn.Linear(30, 4)).eval()
+    module = torch.nn.Sequential(
+        torch.nn.Linear(20, 30), torch.nn.GELU(), torch.nn.Linear(30, 4)
+    ).eval()
     sample = torch.randn(3, 20)
     with torch.inference_mode():
         wanted = module(sample).numpy()
