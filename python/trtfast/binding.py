@@ -13,11 +13,22 @@ import numpy as np
 from .errors import InputError
 
 if TYPE_CHECKING:
+    from .preprocess import Preprocess
     from .spec import Array, Inputs, Outputs, Shape, ShapeRange, TensorSpec
 
-__all__ = ["arrange", "bind", "check_dtype", "check_profiles", "check_shape", "unbind"]
+__all__ = [
+    "arrange",
+    "bind",
+    "check_dtype",
+    "check_profiles",
+    "check_shape",
+    "image_preprocess",
+    "unbind",
+]
 
 T = TypeVar("T")
+
+_IMAGE_DTYPES = ("float32", "float16", "bfloat16")
 
 
 def bind(inputs: Inputs, specs: Sequence[TensorSpec]) -> dict[str, Array]:
@@ -155,6 +166,31 @@ def check_profiles(shapes: Mapping[str, Shape], specs: Sequence[TensorSpec]) -> 
         f"input shapes {inputs} lie in no optimisation profile; expected one of "
         f"{'; '.join(lines)}: split or pad the batch, or build the engine with wider shapes"
     )
+
+
+def image_preprocess(preprocess: Preprocess | None, specs: Sequence[TensorSpec]) -> Preprocess:
+    """Return the preprocessing, if there is one and the engine takes images of its kind.
+
+    Raises
+    ------
+    InputError
+        If not; the message says what is missing.
+    """
+    if preprocess is None:
+        raise InputError(
+            "this engine does not know how it takes images: give preprocess=trtfast.Preprocess(…) "
+            "to the engine, or to the build, which keeps it in the passport"
+        )
+    spec = specs[0]
+    wanted = (3, *preprocess.size)
+    if len(specs) != 1 or len(spec.shape) != 4 or spec.dtype.name not in _IMAGE_DTYPES:
+        raise InputError(
+            f"this engine does not take images: its inputs are "
+            f"{', '.join(f'{s.name} {s.dtype} {s.shape}' for s in specs)}; expected one of "
+            "a floating dtype and shape (N, 3, height, width)"
+        )
+    check_shape((max(spec.shape[0], 1), *wanted), spec)
+    return preprocess
 
 
 def _takes(names: Sequence[str]) -> str:

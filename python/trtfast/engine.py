@@ -10,6 +10,7 @@ from . import _core, binding, passport
 from . import backend as backends
 from .errors import EngineIncompatibleError, InputError
 from .passport import Passport
+from .preprocess import Preprocess
 from .spec import ShapeRange, TensorSpec
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from .preprocess import Image
     from .spec import Array, Inputs, Outputs
 
 __all__ = ["Engine"]
@@ -40,6 +42,8 @@ class Engine:
         How many calls run at once, 1 or more. Each needs memory for a context and buffers.
     backend : "auto", "tensorrt" or "tensorrt_rtx"
         Which TensorRT; by default the one that built the plan.
+    preprocess : Preprocess, optional
+        How :meth:`infer_images` prepares images; by default what the passport says.
     allow_unsupported_gpu : bool, optional
         Whether to run on a GPU that this TensorRT does not list; by default what
         ``TRTFAST_ALLOW_UNSUPPORTED_GPU`` says.
@@ -62,9 +66,13 @@ class Engine:
         device: int = 0,
         lanes: int = 2,
         backend: str = "auto",
+        preprocess: Preprocess | None = None,
         allow_unsupported_gpu: bool | None = None,
     ) -> None:
         plan, self._passport = _read(source)
+        if preprocess is None and self._passport is not None and self._passport.preprocess:
+            preprocess = Preprocess.from_dict(self._passport.preprocess)
+        self._preprocess = preprocess
         version = passport.plan_version(plan)
         gpu = backends.require_gpu(device)
         library = backends.select(backend, device=gpu, version=version)
@@ -136,6 +144,34 @@ class Engine:
         results = self._core.infer(list(bound.values()))
         names = (spec.name for spec in self._outputs)
         return binding.unbind(dict(zip(names, results, strict=True)), inputs)
+
+    def infer_images(self, images: Image | Sequence[Image]) -> Outputs:
+        """Run the engine on images: OpenCV resizes them, the GPU normalises.
+
+        The engine must have one input, of shape (N, 3, height, width) and a floating dtype. What
+        reaches it is bit for bit what ``preprocess(images)`` gives, and travels as bytes.
+
+        Parameters
+        ----------
+        images : uint8 array (H, W, 3), uint8 array (N, H, W, 3), or sequence of (H, W, 3)
+
+        Returns
+        -------
+        The array of a single output, or a tuple; of N rows
+
+        Raises
+        ------
+        InputError
+            If the engine has no preprocessing, or does not take images, or a image is none.
+        ClosedError, OutOfMemoryError, CudaError
+        """
+        preprocess = binding.image_preprocess(self._preprocess, self._inputs)
+        pixels = preprocess.resize(images)
+        binding.check_profiles(
+            {self._inputs[0].name: (len(pixels), 3, *preprocess.size)}, self._inputs
+        )
+        results = tuple(self._core.infer_images(pixels, preprocess.table))
+        return results[0] if len(results) == 1 else results
 
     def inspect(self) -> str:
         """Return what TensorRT's engine inspector tells of the layers, as JSON."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from . import passport
+from ._onnx import skeleton
 from .errors import BuildError, Error, InputError
 from .spec import TensorSpec
 
@@ -21,6 +23,7 @@ __all__ = ["read", "serialised", "sha256", "specs"]
 
 # Protocol buffers allow a message of 2 GiB; what is larger keeps its weights beside it.
 _LARGEST = 2**31 - 1
+_WEIGHTS = "weights"
 
 
 def read(
@@ -57,8 +60,11 @@ def read(
             f"{path} cannot be read as an ONNX model ({error}): it may be cut short, or its "
             "external weights missing. Export it again."
         ) from error
-    if not model.graph.output:
-        raise BuildError(f"{path} is not a whole ONNX model: it has no outputs. Export it again.")
+    if not (model.graph.output and model.opset_import):
+        raise BuildError(
+            f"{path} is not a whole ONNX model: it has no outputs, or no operator set. Export it "
+            "again."
+        )
     return model, path
 
 
@@ -71,11 +77,12 @@ def specs(model: onnx.ModelProto) -> tuple[tuple[TensorSpec, ...], tuple[TensorS
 
 def sha256(model: onnx.ModelProto) -> str:
     """Return the hash of a model and its weights."""
-    data = model.SerializePartialToString(deterministic=True) if _fits(model) else None
-    if data is not None:
-        return passport.sha256(data)
-    weights = [tensor.raw_data for tensor in model.graph.initializer]
-    return passport.sha256(*weights)
+    if _fits(model):
+        return passport.sha256(model.SerializePartialToString(deterministic=True))
+    digest = hashlib.sha256(skeleton(model).SerializePartialToString(deterministic=True))
+    for tensor in model.graph.initializer:
+        digest.update(tensor.SerializePartialToString(deterministic=True))
+    return digest.hexdigest()
 
 
 @contextmanager
@@ -84,12 +91,31 @@ def serialised(model: onnx.ModelProto) -> Iterator[tuple[bytes, str]]:
     if _fits(model):
         yield model.SerializeToString(), ""
         return
-    import onnx
-
     with tempfile.TemporaryDirectory(prefix="trtfast-") as folder:
-        path = Path(folder) / "model.onnx"
-        onnx.save(model, path, save_as_external_data=True, location="weights")
-        yield path.read_bytes(), str(path)
+        with (Path(folder) / _WEIGHTS).open("wb") as file:
+            light = _move_weights(model, file)
+        # TensorRT looks for weights beside this path; the model itself it has as bytes.
+        yield light.SerializeToString(), str(Path(folder) / "model.onnx")
+
+
+def _move_weights(model: onnx.ModelProto, file: BinaryIO) -> onnx.ModelProto:
+    """Write large weights to a file, and return a copy of the model that refers to it.
+
+    ``onnx.save`` would take them out of the caller's model.
+    """
+    from onnx import TensorProto, numpy_helper
+
+    light = skeleton(model)
+    for tensor, whole in zip(light.graph.initializer, model.graph.initializer, strict=True):
+        if tensor.ByteSize() == whole.ByteSize():
+            continue
+        start = file.tell()
+        file.write(whole.raw_data or numpy_helper.to_array(whole).tobytes())
+        tensor.data_location = TensorProto.EXTERNAL
+        place = {"location": _WEIGHTS, "offset": start, "length": file.tell() - start}
+        for key, value in place.items():
+            tensor.external_data.add(key=key, value=str(value))
+    return light
 
 
 def _fits(model: onnx.ModelProto) -> bool:

@@ -79,7 +79,7 @@ class Preprocess:
                 f"interpolation is {self.interpolation!r}; expected one of "
                 f"{', '.join(_INTERPOLATIONS)}"
             )
-        if self.max_pixel_value <= 0 or min(self.std) <= 0 or not np.isfinite(self._table).all():
+        if self.max_pixel_value <= 0 or min(self.std) <= 0 or not np.isfinite(self.table).all():
             raise InputError(
                 f"mean {self.mean}, std {self.std} and max_pixel_value {self.max_pixel_value} "
                 "do not give finite results in float32; expected numbers of ordinary magnitude, "
@@ -106,26 +106,49 @@ class Preprocess:
         Error
             If OpenCV is not installed.
         """
+        cv2 = _cv2()
+        resized = self.resize(images)
+        result = np.empty((len(resized), 3, *self.size), np.float32)
+        for image, planes in zip(resized, result, strict=True):
+            for channel, plane in enumerate(cv2.split(image)):
+                cv2.LUT(plane, self.table[channel], dst=planes[channel])
+        return result
+
+    def resize(self, images: Image | Sequence[Image]) -> Image:
+        """Resize images only; what remains, :attr:`table` says.
+
+        Parameters
+        ----------
+        images
+            As in a call.
+
+        Returns
+        -------
+        uint8 array (N, height, width, 3)
+            C-contiguous.
+
+        Raises
+        ------
+        InputError, Error
+            As a call does.
+        """
+        cv2 = _cv2()
         batch = _images(images)
         for position, image in enumerate(batch):
             _check_image(image, f"image {position}" if len(batch) > 1 else "the image")
-        result = np.empty((len(batch), 3, *self.size), np.float32)
-        for image, planes in zip(batch, result, strict=True):
-            self._fill(image, planes)
+        height, width = self.size
+        flag = _INTERPOLATIONS[self.interpolation]
+        result = np.empty((len(batch), height, width, 3), np.uint8)
+        for image, target in zip(batch, result, strict=True):
+            if image.shape[:2] == self.size:
+                target[:] = image
+            else:
+                cv2.resize(image, (width, height), dst=target, interpolation=flag)
         return result
 
-    def _fill(self, image: Image, planes: Batch) -> None:
-        cv2 = _cv2()
-        if image.shape[:2] != self.size:
-            height, width = self.size
-            flag = _INTERPOLATIONS[self.interpolation]
-            image = cv2.resize(image, (width, height), interpolation=flag)
-        for channel, plane in enumerate(cv2.split(image)):
-            cv2.LUT(plane, self._table[channel], dst=planes[channel])
-
     @cached_property
-    def _table(self) -> npt.NDArray[np.float32]:
-        """The normalised value of each pixel value, (3, 256).
+    def table(self) -> npt.NDArray[np.float32]:
+        """The normalised value of each pixel value, float32 (3, 256).
 
         Bit equality hangs on the order and the type of each step: everything in float32, and a
         multiplication by the reciprocal, not a division.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
 
+from . import binding
 from .binding import bind, unbind
 from .errors import ClosedError, Error, InputError
 from .spec import TensorSpec
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from .preprocess import Image, Preprocess
     from .spec import Array, Inputs, Outputs
 
     class ModelProto(Protocol):
@@ -56,6 +58,8 @@ class ReferenceEngine:
     ----------
     model : path, bytes or onnx.ModelProto
         A model with external data has to be given by its path.
+    preprocess : Preprocess, optional
+        How :meth:`infer_images` prepares images.
 
     Raises
     ------
@@ -65,7 +69,13 @@ class ReferenceEngine:
         If ONNX Runtime is not installed.
     """
 
-    def __init__(self, model: str | os.PathLike[str] | bytes | ModelProto) -> None:
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | bytes | ModelProto,
+        *,
+        preprocess: Preprocess | None = None,
+    ) -> None:
+        self._preprocess = preprocess
         self._ort = _onnxruntime()
         source, name = _source(model)
         options = self._ort.SessionOptions()
@@ -133,6 +143,13 @@ class ReferenceEngine:
             for spec, value in zip(self._outputs, values, strict=True)
         }
         return unbind(outputs, inputs)
+
+    def infer_images(self, images: Image | Sequence[Image]) -> Outputs:
+        """Run the model on images, prepared on the CPU; see :meth:`trtfast.Engine.infer_images`."""
+        preprocess = binding.image_preprocess(self._preprocess, self._inputs)
+        (spec,) = self._inputs
+        outputs: Outputs = self.infer(preprocess(images).astype(spec.dtype, copy=False))
+        return outputs
 
     def close(self) -> None:
         """Release the model; a second call does nothing."""

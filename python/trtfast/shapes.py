@@ -19,6 +19,14 @@ Shapes = Mapping[str, Sequence[int]]
 # Where only the batch is dynamic and nothing is said: a single request, and a large batch.
 _BATCHES = (1, 8, 32)
 
+# A name may hold colons. What follows the sizes is the end, or a comma and another item.
+_SIZE = "[0-9]{1,18}"
+_ITEM = re.compile(
+    r"(?P<name>[^,]+?):"
+    rf"(?P<sizes>\[\s*(?:{_SIZE}(?:\s*,\s*{_SIZE})*)?\s*\]|{_SIZE}(?:x{_SIZE})*)"
+    r"(?:,(?!\Z)|\Z)"
+)
+
 
 def parse(text: str) -> dict[str, Shape]:
     """Read ``input:1x3x224x224,mask:1x77``, or the same with ``[1,3,224,224]``.
@@ -28,19 +36,16 @@ def parse(text: str) -> dict[str, Shape]:
     InputError
         If the text is of neither form.
     """
-    item = re.compile(r"([^,]+?):(?:\[([\d,\s]*)\]|(\d+(?:x\d+)*))(?:,|$)")
     shapes: dict[str, Shape] = {}
     position = 0
     while position < len(text):
-        match = item.match(text, position)
-        if match is None:
+        match = _ITEM.match(text, position)
+        if match is None or match["name"] in shapes:
             raise InputError(
                 f"{text!r} is not a list of shapes: write input:1x3x224x224 or "
-                "input:[1,3,224,224], with commas between inputs"
+                "input:[1,3,224,224], with commas between inputs, each of them once"
             )
-        name, bracketed, crossed = match.groups()
-        sizes = bracketed.split(",") if bracketed is not None else crossed.split("x")
-        shapes[name] = tuple(int(size) for size in sizes if size.strip())
+        shapes[match["name"]] = tuple(map(int, re.findall(r"\d+", match["sizes"])))
         position = match.end()
     return shapes
 

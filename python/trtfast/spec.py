@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from typing_extensions import Self
 
+    from .preprocess import Image
+
     Array: TypeAlias = npt.NDArray[np.generic]
     Inputs: TypeAlias = Array | Sequence[Array] | Mapping[str, Array]
     Outputs: TypeAlias = Array | tuple[Array, ...] | dict[str, Array]
@@ -67,6 +69,9 @@ class InferenceEngine(Protocol):
     def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]: ...
     @overload
     def infer(self, inputs: Array | Sequence[Array]) -> Any: ...
+
+    def infer_images(self, images: Image | Sequence[Image]) -> Outputs:
+        """Run the engine on uint8 images (H, W, 3), prepared by its preprocessing."""
 
     def close(self) -> None:
         """Release what the engine holds; it takes no more calls."""

@@ -109,6 +109,15 @@ def _make_embedding(path: Path) -> Path:
     return _save(path, graph)
 
 
+def make_doubling(path: Path, shape: tuple[int | str, ...]) -> Path:
+    """Make a model that doubles its input, which half precision does without rounding."""
+    node = helper.make_node("Add", ["image", "image"], ["output"], name="double")
+    graph = helper.make_graph(
+        [node], "doubling", [_value("image", 1, *shape)], [_value("output", 1, *shape)]
+    )
+    return _save(path, graph)
+
+
 def make_nonzero(path: Path) -> Path:
     """Make a model whose output's shape depends on data, which TensorRT-RTX cannot build."""
     nodes = [

@@ -43,7 +43,8 @@ def run_demo(
 
         model = load_model(model_name)
         console.print(f"1. PyTorch: {model.name}, {model.note}")
-        batch = model.preprocess(_photograph(image_path))
+        photograph = _photograph(image_path)
+        batch = model.preprocess(photograph)
         expected = _run_pytorch(model, batch)
         theirs = _classes(expected, model)
         _print_classes(theirs)
@@ -54,8 +55,8 @@ def run_demo(
         console.print(f"2. ONNX: {onnx.name}, {onnx.stat().st_size / 1e6:.1f} MB, equal to PyTorch")
 
         plan = _build(onnx, model, precision, backend)
-        engine = stack.enter_context(_load(plan, onnx))
-        outputs = engine.infer(batch)
+        engine = stack.enter_context(_load(plan, onnx, model))
+        outputs = cast("Batch", engine.infer_images(photograph))
         ours = _classes(outputs, model)
         _print_side_by_side(theirs, ours)
         difference = np.abs(trtfast.softmax(outputs) - trtfast.softmax(expected)).max()
@@ -128,7 +129,7 @@ def _build(onnx: Path, model: Model, precision: str, backend: str) -> Path:
     return plan
 
 
-def _load(plan: Path, onnx: Path) -> InferenceEngine:
+def _load(plan: Path, onnx: Path, model: Model) -> InferenceEngine:
     start = time.perf_counter()
     try:
         gpu = backends.require_gpu()
@@ -136,7 +137,7 @@ def _load(plan: Path, onnx: Path) -> InferenceEngine:
     except UnsupportedDeviceError as error:
         reason = str(error).partition(". ")[0]
         console.print(f"4. Reference: the ONNX model runs on the CPU, since {reason}")
-        return trtfast.ReferenceEngine(onnx)
+        return trtfast.ReferenceEngine(onnx, preprocess=model.preprocess)
     seconds = time.perf_counter() - start
     console.print(f"4. Engine: on {gpu.name} with {engine.tensorrt}, loaded in {seconds:.1f} s")
     return engine

@@ -301,3 +301,20 @@ def test_compile_gives_what_the_module_gives(
         wanted = module(sample).numpy()
     with trtfast.compile(module, sample) as engine:
         np.testing.assert_allclose(engine.infer(sample.numpy()), wanted, atol=5e-3)
+
+
+@pytest.mark.parametrize("keep_io", [True, False])
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_images_reach_the_engine_bit_for_bit(keep_io: bool, precision: str, tmp_path: Path) -> None:
+    preprocess = trtfast.Preprocess(size=(60, 44))
+    rng = np.random.default_rng(4)
+    images = [rng.integers(0, 256, (h, w, 3), np.uint8) for h, w in ((60, 44), (200, 100), (9, 7))]
+    onnx = zoo.make_doubling(tmp_path / "doubling.onnx", ("n", 3, 60, 44))
+    plan = trtfast.build(onnx, precision=precision, keep_io=keep_io, preprocess=preprocess)
+    with trtfast.Engine(plan) as engine:
+        dtype = engine.inputs[0].dtype
+        for batch in (images, images[:1], images * 5):
+            given = engine.infer_images(batch)
+            wanted = engine.infer(preprocess(batch).astype(dtype))
+            assert given.shape == (len(batch), 3, 60, 44)
+            assert given.tobytes() == wanted.tobytes()
