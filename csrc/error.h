@@ -16,10 +16,11 @@ class Error : public std::runtime_error {
   [[nodiscard]] virtual const char* kind() const noexcept { return "Error"; }
 };
 
-#define TRTFAST_DEFINE_ERROR(Name)                                              \
-  class Name : public Error {                                                   \
-   public:                                                                      \
-    using Error::Error;                                                         \
+// NOLINTBEGIN(bugprone-macro-parentheses): the name of a class takes none
+#define TRTFAST_DEFINE_ERROR(Name)                                             \
+  class Name : public Error {                                                  \
+   public:                                                                     \
+    using Error::Error;                                                        \
     [[nodiscard]] const char* kind() const noexcept override { return #Name; } \
   }
 
@@ -32,6 +33,7 @@ TRTFAST_DEFINE_ERROR(CudaError);
 TRTFAST_DEFINE_ERROR(ClosedError);
 
 #undef TRTFAST_DEFINE_ERROR
+// NOLINTEND(bugprone-macro-parentheses)
 
 class BuildError : public Error {
  public:

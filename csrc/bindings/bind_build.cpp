@@ -3,6 +3,7 @@
 #include <future>
 #include <mutex>
 #include <optional>
+#include <thread>
 #include <tuple>
 
 #include "bindings/pybind.h"
@@ -24,6 +25,7 @@ class InterruptibleBuild {
   auto run(Build build) {
     auto result = std::async(std::launch::async, std::move(build));
     while (result.wait_for(std::chrono::milliseconds(50)) != std::future_status::ready) {
+      if (is_finalizing()) hang();
       const py::gil_scoped_acquire gil;
       if (PyErr_CheckSignals() != 0) stop();
     }
@@ -31,7 +33,7 @@ class InterruptibleBuild {
   }
 
   bool report(const tensorrt::BuildProgress& step) {
-    if (stopped_) return false;
+    if (stopped_ || is_finalizing()) return false;
     if (progress_.is_none()) return true;
     const py::gil_scoped_acquire gil;
     try {
@@ -53,6 +55,11 @@ class InterruptibleBuild {
   }
 
  private:
+  // A daemon thread cannot go back into an interpreter that ends; Python hangs such threads too.
+  [[noreturn]] static void hang() {
+    while (true) std::this_thread::sleep_for(std::chrono::hours(1));
+  }
+
   // Takes the pending Python error. Needs the GIL, which guards raised_ too.
   void stop() {
     stopped_ = true;
@@ -66,7 +73,8 @@ class InterruptibleBuild {
 };
 
 BuildOptions options_of(const std::vector<Ranges>& profiles, std::optional<std::size_t> workspace,
-                        std::optional<int> optimization_level, std::vector<int> targets, int device) {
+                        std::optional<int> optimization_level, std::vector<int> targets,
+                        int device) {
   BuildOptions options{{}, workspace, optimization_level, std::move(targets), device};
   for (const auto& ranges : profiles) {
     Profile profile;
@@ -83,7 +91,8 @@ std::shared_ptr<BuildResult> build_interruptibly(
     const std::string& model_path, const std::vector<Ranges>& profiles,
     std::optional<std::size_t> workspace, std::optional<int> optimization_level,
     std::vector<int> targets, int device, const py::object& progress) {
-  const auto options = options_of(profiles, workspace, optimization_level, std::move(targets), device);
+  const auto options =
+      options_of(profiles, workspace, optimization_level, std::move(targets), device);
   const py::buffer_info info = model.request();  // keeps the bytes in place while the GIL is free
   InterruptibleBuild interruptible(progress);
   std::shared_ptr<BuildResult> result;
@@ -102,6 +111,13 @@ std::shared_ptr<BuildResult> build_interruptibly(
   return result;
 }
 
+std::vector<std::string> numpy_names(const std::vector<DataType>& dtypes) {
+  std::vector<std::string> names;
+  names.reserve(dtypes.size());
+  for (const auto dtype : dtypes) names.emplace_back(numpy_name(dtype));
+  return names;
+}
+
 }  // namespace
 
 void register_build(py::module_& module) {
@@ -109,20 +125,12 @@ void register_build(py::module_& module) {
       .def_readonly("name", &LayerInfo::name)
       .def_readonly("type", &LayerInfo::type, "TensorRT's LayerType")
       .def_property_readonly("inputs",
-                             [](const LayerInfo& layer) {
-                               std::vector<std::string> names;
-                               for (auto dtype : layer.inputs) names.emplace_back(numpy_name(dtype));
-                               return names;
-                             })
-      .def_property_readonly("outputs", [](const LayerInfo& layer) {
-        std::vector<std::string> names;
-        for (auto dtype : layer.outputs) names.emplace_back(numpy_name(dtype));
-        return names;
-      });
+                             [](const LayerInfo& layer) { return numpy_names(layer.inputs); })
+      .def_property_readonly("outputs",
+                             [](const LayerInfo& layer) { return numpy_names(layer.outputs); });
 
-  py::class_<BuildResult, std::shared_ptr<BuildResult>>(module, "BuildResult",
-                                                        "A plan, whose bytes are its buffer.",
-                                                        py::buffer_protocol())
+  py::class_<BuildResult, std::shared_ptr<BuildResult>>(
+      module, "BuildResult", "A plan, whose bytes are its buffer.", py::buffer_protocol())
       .def_readonly("layers", &BuildResult::layers)
       .def_buffer([](BuildResult& result) {
         const auto bytes = result.plan.bytes();

@@ -16,15 +16,16 @@ void raise(const py::object& error) {
 }  // namespace
 
 void register_errors(py::module_& /*module*/) {
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): pybind11 fixes the signature
   py::register_exception_translator([](std::exception_ptr pointer) {
     try {
       if (pointer) std::rethrow_exception(pointer);
     } catch (const BuildError& error) {
-      auto raised = python_error(error);
+      const auto raised = python_error(error);
       if (!error.node().empty()) raised.attr("node") = error.node();
       raise(raised);
     } catch (const OutOfMemoryError& error) {
-      auto raised = python_error(error);
+      const auto raised = python_error(error);
       raised.attr("requested") = error.requested();
       raised.attr("free") = error.free();
       raise(raised);

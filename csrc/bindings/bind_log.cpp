@@ -16,12 +16,13 @@ void register_log(py::module_& module) {
           lines = LogQueue::instance().take();
         }
         std::vector<std::pair<int, std::string>> taken;
-        for (auto& line : lines) taken.emplace_back(static_cast<int>(line.severity), std::move(line.text));
+        taken.reserve(lines.size());
+        for (auto& line : lines)
+          taken.emplace_back(static_cast<int>(line.severity), std::move(line.text));
         return taken;
       },
       "Waits for TensorRT's log lines, as (severity, text); empty once the log is closed.");
-  module.def(
-      "close_log", [] { LogQueue::instance().close(); }, "Lets take_log() return for good.");
+  module.def("close_log", [] { LogQueue::instance().close(); }, "Lets take_log() return for good.");
   module.def(
       "set_log_threshold",
       [](int severity) { LogQueue::instance().set_threshold(static_cast<Severity>(severity)); },

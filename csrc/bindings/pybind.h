@@ -27,6 +27,15 @@ void register_engine(py::module_& module);
 /// @throws InputError for a dtype that NumPy has no equal for.
 [[nodiscard]] py::dtype numpy_dtype(tensorrt::DataType dtype);
 
+/// True once the interpreter ends: from then on a thread that asks for the GIL is killed.
+[[nodiscard]] inline bool is_finalizing() noexcept {
+#if PY_VERSION_HEX >= 0x030D0000
+  return Py_IsFinalizing() != 0;
+#else
+  return _Py_IsFinalizing() != 0;
+#endif
+}
+
 /// An object whose destructor calls TensorRT or CUDA: it is deleted without the GIL.
 template <class T, class... Args>
 [[nodiscard]] std::shared_ptr<T> make_released(Args&&... args) {

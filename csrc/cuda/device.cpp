@@ -9,14 +9,14 @@ Devices devices() {
   int count = 0;
   if (const cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess) {
     static_cast<void>(cudaGetLastError());
-    return {{}, cudaGetErrorString(error)};
+    return {{}, driver_version() == 0 ? "there is no NVIDIA driver" : cudaGetErrorString(error)};
   }
   Devices found;
   if (count == 0) found.reason = "the driver lists no GPU";
   for (int index = 0; index < count; ++index) {
     cudaDeviceProp properties{};
     TRTFAST_CUDA(cudaGetDeviceProperties(&properties, index));
-    found.list.push_back({index, properties.name, properties.major * 10 + properties.minor,
+    found.list.push_back({index, properties.name, (properties.major * 10) + properties.minor,
                           properties.totalGlobalMem});
   }
   return found;
@@ -32,8 +32,8 @@ Device device(int index) {
                                  ". Run `trtfast doctor`, or use trtfast.load() on the ONNX file "
                                  "for the reference engine, which needs none.");
   }
-  throw UnsupportedDeviceError("there is no GPU " + std::to_string(index) + ": this machine has 0 to " +
-                               std::to_string(found.list.size() - 1));
+  throw UnsupportedDeviceError("there is no GPU " + std::to_string(index) +
+                               ": this machine has 0 to " + std::to_string(found.list.size() - 1));
 }
 
 int driver_version() noexcept {
@@ -41,11 +41,12 @@ int driver_version() noexcept {
   return cudaDriverGetVersion(&version) == cudaSuccess ? version : 0;
 }
 
-std::size_t free_memory() {
+std::optional<std::size_t> free_memory() noexcept {
   std::size_t free = 0;
   std::size_t total = 0;
-  TRTFAST_CUDA(cudaMemGetInfo(&free, &total));
-  return free;
+  if (cudaMemGetInfo(&free, &total) == cudaSuccess) return free;
+  static_cast<void>(cudaGetLastError());
+  return std::nullopt;
 }
 
 DeviceGuard::DeviceGuard(int device) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,7 +12,7 @@ namespace trtfast::cuda {
 struct Device {
   int index;
   std::string name;
-  int compute_capability;  // major * 10 + minor
+  int compute_capability;    // major * 10 + minor
   std::size_t total_memory;  // bytes
 };
 
@@ -30,8 +31,9 @@ struct Devices {
 /// The CUDA version that the driver supports, as in 13000 for 13.0; 0 without a driver.
 [[nodiscard]] int driver_version() noexcept;
 
-/// Bytes of the current GPU's memory that are free.
-[[nodiscard]] std::size_t free_memory();
+/// Bytes of the current GPU's memory that are free; none where CUDA cannot tell. It completes the
+/// message of another error, so it raises none of its own.
+[[nodiscard]] std::optional<std::size_t> free_memory() noexcept;
 
 /// Makes a GPU the current one of this thread, and the previous one again at the end.
 class DeviceGuard {

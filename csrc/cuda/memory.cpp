@@ -42,10 +42,10 @@ void Buffer<space>::reserve(std::size_t bytes) {
                                  " bytes: use smaller batches or fewer lanes",
                              bytes, std::nullopt);
     }
-    const std::size_t free = free_memory();
-    throw OutOfMemoryError("no device memory for " + std::to_string(bytes) + " bytes, with " +
-                               std::to_string(free) +
-                               " bytes free: use smaller batches or fewer lanes, or free memory",
+    const auto free = free_memory();
+    throw OutOfMemoryError("no device memory for " + std::to_string(bytes) + " bytes" +
+                               (free ? ", with " + std::to_string(*free) + " bytes free" : "") +
+                               ": use smaller batches or fewer lanes, or free memory",
                            bytes, free);
   }
   check(error, space == Space::kDevice ? "cudaMalloc" : "cudaMallocHost");

@@ -4,10 +4,13 @@
 #include <array>
 #include <atomic>
 #include <cctype>
+#include <exception>
+#include <mutex>
 #include <utility>
 
 #include "cuda/device.h"
 #include "error.h"
+#include "tensorrt/devices.h"
 
 namespace trtfast {
 namespace {
@@ -19,8 +22,41 @@ using tensorrt::ProfileSelector;
 using tensorrt::require;
 using tensorrt::View;
 
+// Passes a build's steps on, and remembers how it was cancelled: by an answer or by an exception,
+// which must not pass through TensorRT.
+class Progress {
+ public:
+  explicit Progress(const tensorrt::ProgressFunction& function) : function_(function) {}
+
+  bool report(const tensorrt::BuildProgress& step) {
+    if (cancelled_) return false;
+    if (!function_) return true;
+    try {
+      if (!function_(step)) cancelled_ = true;
+    } catch (...) {
+      const std::scoped_lock lock(mutex_);
+      if (!raised_) raised_ = std::current_exception();
+      cancelled_ = true;
+    }
+    return !cancelled_;
+  }
+
+  /// @throws what the function threw, else BuildError.
+  void throw_if_cancelled() {
+    if (!cancelled_) return;
+    const std::scoped_lock lock(mutex_);
+    if (raised_) std::rethrow_exception(raised_);
+    throw BuildError("the build was cancelled");
+  }
+
+ private:
+  const tensorrt::ProgressFunction& function_;
+  std::atomic<bool> cancelled_ = false;
+  std::mutex mutex_;
+  std::exception_ptr raised_;
+};
+
 struct Input {
-  View tensor;
   std::string name;
   Shape shape;
   bool is_shape_value;
@@ -33,7 +69,7 @@ std::vector<Input> inputs_of(const Object& network) {
   const int count = network.call<VNetworkDefinition::getNbInputs>();
   for (int index = 0; index < count; ++index) {
     const View tensor(network.abi(), network.call<VNetworkDefinition::getInput>(index));
-    inputs.push_back({tensor, tensor.call<VTensor::getName>(),
+    inputs.push_back({tensorrt::text(tensor.call<VTensor::getName>()),
                       to_shape(tensor.call<VTensor::getDimensions>()),
                       tensor.call<VTensor::isShapeTensor>()});
   }
@@ -42,20 +78,45 @@ std::vector<Input> inputs_of(const Object& network) {
 
 std::string names_of(const std::vector<Input>& inputs) {
   std::string names;
-  for (const auto& input : inputs) names += (names.empty() ? "" : ", ") + input.name + str(input.shape);
+  for (const auto& input : inputs)
+    names += (names.empty() ? "" : ", ") + input.name + str(input.shape);
   return names;
 }
 
+// Before TensorRT 10.11 shape values have 32 bits.
+bool set_values(const View& profile, const char* input, ProfileSelector select,
+                const Shape& values) {
+  const auto count = static_cast<std::int32_t>(values.size());
+  if (profile.abi().has<VOptimizationProfile::setShapeValuesV2>()) {
+    return profile.call<VOptimizationProfile::setShapeValuesV2>(input, select, values.data(),
+                                                                count);
+  }
+  std::vector<std::int32_t> narrow;
+  for (const std::int64_t value : values) {
+    if (!std::in_range<std::int32_t>(value)) return false;
+    narrow.push_back(static_cast<std::int32_t>(value));
+  }
+  return profile.call<VOptimizationProfile::setShapeValues, const char*, ProfileSelector,
+                      const std::int32_t*>(input, select, narrow.data(), count);
+}
+
 void set_shape_values(const View& profile, const Input& input, const ShapeRange& range) {
+  std::int64_t count = 1;
+  for (const std::int64_t size : input.shape) count *= size;
+  // TensorRT takes the count on trust.
+  if (range.opt.size() != static_cast<std::size_t>(count) || !range.contains(range.opt)) {
+    throw InputError("input '" + input.name + "' holds " + std::to_string(count) +
+                     " values that decide shapes: min <= opt <= max of as many values does not "
+                     "hold for " +
+                     str(range.min) + ", " + str(range.opt) + ", " + str(range.max));
+  }
   const std::array selected = {std::pair{ProfileSelector::kMin, &range.min},
                                std::pair{ProfileSelector::kOpt, &range.opt},
                                std::pair{ProfileSelector::kMax, &range.max}};
   for (const auto& [select, values] : selected) {
     const ErrorScope scope;
-    const auto count = static_cast<std::int32_t>(values->size());
-    require<InputError>(profile.call<VOptimizationProfile::setShapeValuesV2>(
-                            input.name.c_str(), select, values->data(), count),
-                        "IOptimizationProfile::setShapeValuesV2", scope);
+    require<InputError>(set_values(profile, input.name.c_str(), select, *values),
+                        "IOptimizationProfile::setShapeValues", scope);
   }
 }
 
@@ -102,11 +163,12 @@ void add_profile(const Object& builder, const Object& config, const std::vector<
     const auto range = ranges.find(input.name);
     if (range == ranges.end()) {
       if (!input.needs_profile()) continue;
-      throw InputError("input '" + input.name + "' " +
-                       (input.is_shape_value
-                            ? "decides shapes by its values: give their min, opt and max as its shapes"
-                            : "has the dynamic shape " + str(input.shape) +
-                                  ": give its min, opt and max shapes"));
+      throw InputError(
+          "input '" + input.name + "' " +
+          (input.is_shape_value
+               ? "decides shapes by its values: give their min, opt and max as its shapes"
+               : "has the dynamic shape " + str(input.shape) +
+                     ": give its min, opt and max shapes"));
     }
     if (is_dynamic(input.shape) || !input.is_shape_value) {
       set_dimensions(profile, input, range->second);
@@ -114,8 +176,8 @@ void add_profile(const Object& builder, const Object& config, const std::vector<
       set_shape_values(profile, input, range->second);
     }
   }
-  require<BuildError>(profile.call<VOptimizationProfile::isValid>(), "IOptimizationProfile::isValid",
-                      scope);
+  require<BuildError>(profile.call<VOptimizationProfile::isValid>(),
+                      "IOptimizationProfile::isValid", scope);
   const int index = config.call<VBuilderConfig::addOptimizationProfile>(profile.get());
   require<BuildError>(index >= 0, "IBuilderConfig::addOptimizationProfile", scope);
 }
@@ -125,6 +187,14 @@ void set_targets(const Object& config, const std::vector<int>& targets) {
   if (!config.abi().has(tensorrt::Capability::kComputeTargets)) {
     throw InputError("targets: TensorRT " + config.library()->version().str() +
                      " builds for the GPU at hand only; TensorRT-RTX takes targets");
+  }
+  const auto generation = config.abi().generation();
+  for (const int target : targets) {
+    if (!tensorrt::supports(generation, target)) {
+      throw InputError("target " + std::to_string(target) + " is not one that TensorRT-RTX " +
+                       config.library()->version().str() +
+                       " builds for: " + tensorrt::supported_list(generation));
+    }
   }
   const ErrorScope scope;
   require<InputError>(config.call<VBuilderConfig::setNbComputeCapabilities>(
@@ -142,8 +212,13 @@ std::vector<LayerInfo> layers_of(const Object& network) {
   const int count = network.call<VNetworkDefinition::getNbLayers>();
   for (int index = 0; index < count; ++index) {
     const View layer(network.abi(), network.call<VNetworkDefinition::getLayer>(index));
-    const auto dtype = [&](void* tensor) { return View(network.abi(), tensor).call<VTensor::getType>(); };
-    LayerInfo info{layer.call<VLayer::getName>(), static_cast<int>(layer.call<VLayer::getType>()), {}, {}};
+    const auto dtype = [&](void* tensor) {
+      return View(network.abi(), tensor).call<VTensor::getType>();
+    };
+    LayerInfo info{tensorrt::text(layer.call<VLayer::getName>()),
+                   static_cast<int>(layer.call<VLayer::getType>()),
+                   {},
+                   {}};
     for (int i = 0; i < layer.call<VLayer::getNbInputs>(); ++i) {
       // An optional input that is not there is null.
       if (void* tensor = layer.call<VLayer::getInput>(i)) info.inputs.push_back(dtype(tensor));
@@ -158,12 +233,15 @@ std::vector<LayerInfo> layers_of(const Object& network) {
 
 // TensorRT has no error code that carries a layer, but its messages name it.
 std::string first_named(const std::vector<LayerInfo>& layers, const std::string& errors) {
-  const auto is_word = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; };
+  const auto is_word = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_';
+  };
   for (const auto& layer : layers) {
     const auto at = layer.name.empty() ? std::string::npos : errors.find(layer.name);
     if (at == std::string::npos) continue;
     const auto end = at + layer.name.size();
-    const bool whole = (at == 0 || !is_word(errors[at - 1])) && (end == errors.size() || !is_word(errors[end]));
+    const bool whole =
+        (at == 0 || !is_word(errors[at - 1])) && (end == errors.size() || !is_word(errors[end]));
     if (whole) return layer.name;
   }
   return {};
@@ -177,12 +255,10 @@ BuildResult build(const std::shared_ptr<const tensorrt::Library>& library,
   const ErrorScope scope;
   std::optional<cuda::DeviceGuard> guard;
   if (!cuda::devices().list.empty()) guard.emplace(cuda::device(options.device).index);
-  std::atomic<bool> cancelled = false;
+  Progress watched(progress);
   // Declared first, for TensorRT's objects hold its address.
-  const tensorrt::ProgressMonitor monitor([&](const tensorrt::BuildProgress& step) {
-    if (!progress(step)) cancelled = true;
-    return !cancelled;
-  });
+  const tensorrt::ProgressMonitor monitor(
+      [&](const tensorrt::BuildProgress& step) { return watched.report(step); });
 
   const auto builder = std::make_shared<const Object>(
       library, require<BuildError>(library->create_builder(), "createInferBuilder", scope));
@@ -207,6 +283,9 @@ BuildResult build(const std::shared_ptr<const tensorrt::Library>& library,
   }
   if (options.optimization_level) {
     config.call<VBuilderConfig::setBuilderOptimizationLevel>(*options.optimization_level);
+    require<InputError>(
+        config.call<VBuilderConfig::getBuilderOptimizationLevel>() == *options.optimization_level,
+        "IBuilderConfig::setBuilderOptimizationLevel", scope);
   }
   set_targets(config, options.targets);
 
@@ -219,11 +298,12 @@ BuildResult build(const std::shared_ptr<const tensorrt::Library>& library,
   auto layers = layers_of(network);
   void* plan = builder->call<VBuilder::buildSerializedNetwork>(network.get(), config.get());
   if (plan == nullptr) {
-    if (cancelled) throw BuildError("the build was cancelled");
+    watched.throw_if_cancelled();
     tensorrt::throw_if_out_of_memory(scope);
     const std::string node = first_named(layers, scope.errors());
     throw BuildError("TensorRT cannot build an engine from this model" +
-                         (node.empty() ? "" : ", because of node '" + node + "'") + ": " + scope.errors(),
+                         (node.empty() ? "" : ", because of node '" + node + "'") + ": " +
+                         scope.errors(),
                      node);
   }
   return {tensorrt::HostMemory(library, plan, builder), std::move(layers)};

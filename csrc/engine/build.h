@@ -20,17 +20,17 @@ using Profile = std::map<std::string, ShapeRange>;
 
 struct BuildOptions {
   std::vector<Profile> profiles;
-  std::optional<std::size_t> workspace;  // bytes; TensorRT's default is all of the GPU's memory
+  std::optional<std::size_t> workspace;   // bytes; TensorRT's default is all of the GPU's memory
   std::optional<int> optimization_level;  // 0 to 5; TensorRT's default is 3
   std::vector<int> targets;  // compute capabilities, major * 10 + minor; TensorRT-RTX only
-  int device = 0;  // the GPU to build on, where there is one
+  int device = 0;            // the GPU to build on, where there is one
 };
 
 /// A layer of the network as it was parsed, with the dtypes that the build must keep: networks are
 /// strongly typed.
 struct LayerInfo {
   std::string name;  // that of its ONNX node
-  int type;  // TensorRT's LayerType
+  int type;          // TensorRT's LayerType
   std::vector<DataType> inputs;
   std::vector<DataType> outputs;
 };
@@ -42,8 +42,9 @@ struct BuildResult {
 
 /// Builds an engine. Needs no GPU where TensorRT needs none (TensorRT-RTX).
 /// @param model_path where the model came from, to find weights beside it; may be empty.
-/// @param progress called from several threads; returns false to cancel.
+/// @param progress called from several threads; returns false to cancel; may be empty.
 /// @throws BuildError, naming the ONNX node where TensorRT names it; and when cancelled.
+/// @throws what `progress` threw, which cancels too.
 /// @throws InputError for a profile that does not fit the model.
 [[nodiscard]] BuildResult build(const std::shared_ptr<const tensorrt::Library>& library,
                                 std::span<const std::byte> model, const std::string& model_path,

@@ -1,8 +1,10 @@
 #include "engine/engine.h"
 
+#include <array>
 #include <string>
 
 #include "error.h"
+#include "kernels/normalize.h"
 
 namespace trtfast {
 namespace {
@@ -30,7 +32,7 @@ void check(const TensorSpec& spec, const TensorView& input) {
 Engine::Engine(const std::shared_ptr<const tensorrt::Library>& library,
                std::span<const std::byte> plan, const EngineOptions& options)
     : plan_(std::make_shared<const Plan>(library, plan, options.device,
-                                         options.allow_unsupported_gpu)),
+                                         options.allow_unsupported_gpu, options.kernels)),
       pool_(plan_, checked_lanes(options.lanes)) {}
 
 Engine::~Engine() { pool_.close(); }
@@ -40,8 +42,20 @@ std::vector<Tensor> Engine::infer(std::span<const TensorView> inputs) {
     throw InputError("the engine takes " + std::to_string(this->inputs().size()) + " inputs, not " +
                      std::to_string(inputs.size()));
   }
-  for (std::size_t index = 0; index < inputs.size(); ++index) check(this->inputs()[index], inputs[index]);
+  for (std::size_t index = 0; index < inputs.size(); ++index)
+    check(this->inputs()[index], inputs[index]);
   return pool_.acquire()->run(inputs);
+}
+
+std::vector<Tensor> Engine::infer_images(const std::byte* images, const Shape& shape,
+                                         const float* table) {
+  const TensorSpec& spec = inputs().front();
+  if (spec.on_host || spec.shape.size() != 4 || !kernels::can_normalize_to(spec.dtype)) {
+    throw InputError("input '" + spec.name + "' of dtype " + tensorrt::numpy_name(spec.dtype) +
+                     " and shape " + str(spec.shape) + " does not take images");
+  }
+  const std::array views = {TensorView{images, shape, spec.dtype, table}};
+  return infer(views);
 }
 
 void Engine::close() { pool_.close(); }

@@ -10,6 +10,7 @@
 #include "cuda/memory.h"
 #include "cuda/stream.h"
 #include "error.h"
+#include "kernels/normalize.h"
 #include "tensorrt/callbacks.h"
 
 namespace trtfast {
@@ -27,9 +28,11 @@ constexpr std::size_t kSmallestBuffer = 256;
 /// TensorRT runs.
 struct Slot final : tensorrt::OutputSink {
   cuda::DeviceBuffer device;
+  cuda::DeviceBuffer images;  // of an input that is made of images: their table and their bytes
   cuda::PinnedBuffer pinned;
   void* bound = nullptr;  // the address that the context knows
   Shape shape;
+  bool told = true;  // whether the shape is that of the output's data
 
   void* provide(std::size_t bytes) noexcept override {
     try {
@@ -39,51 +42,59 @@ struct Slot final : tensorrt::OutputSink {
       return nullptr;  // TensorRT fails the enqueue, which reports it
     }
   }
-  void set_shape(const tensorrt::Dims& dims) noexcept override { shape = to_shape(dims); }
-};
-
-Object create_context(const Plan& plan) {
-  const ErrorScope scope;
-  const auto& engine = plan.engine();
-  void* context = nullptr;
-  if (engine->abi().has(tensorrt::Capability::kKernelSpecialization)) {
-    const Object config(engine->library(),
-                        require<Error>(engine->call<VCudaEngine::createRuntimeConfig>(),
-                                       "ICudaEngine::createRuntimeConfig", scope),
-                        engine);
-    // Lazy specialisation changes kernels, and so the last bits, in the middle of traffic.
-    config.call<VRuntimeConfig::setDynamicShapesKernelSpecializationStrategy>(
-        tensorrt::KernelSpecialization::kEager);
-    context = engine->call<VCudaEngine::createExecutionContextWithRuntimeConfig>(config.get());
-  } else {
-    context = engine->call<VCudaEngine::createExecutionContext>(tensorrt::ContextAllocation::kStatic);
+  void set_shape(const tensorrt::Dims& dims) noexcept override {
+    try {
+      shape = to_shape(dims);
+    } catch (...) {
+      shape.clear();
+      told = false;
+      return;
+    }
+    told = true;
   }
-  return {engine->library(),
-          require<Error>(context, "ICudaEngine::createExecutionContext", scope), engine};
-}
+};
 
 }  // namespace
 
 struct Lane::Resources {
   explicit Resources(const Plan& plan)
-      : inputs(plan.inputs().size()), outputs(plan.outputs().size()), context(create_context(plan)) {
+      : inputs(plan.inputs().size()),
+        outputs(plan.outputs().size()),
+        context(plan.contexts().make()) {
     for (auto& output : outputs) allocators.emplace_back(context.abi().generation(), output);
   }
 
   // The context comes last, to be destroyed before what it points to.
   cuda::Stream stream;
   int profile = 0;
+  bool new_shapes = true;  // since the run before
   std::vector<Slot> inputs;
   std::vector<Slot> outputs;
   std::vector<tensorrt::OutputAllocator> allocators;
   Object context;
 
-  void bind(const TensorSpec& spec, Slot& slot, void* address) {
+  void bind(const TensorSpec& spec, Slot& slot, void* address) const {
     if (slot.bound == address) return;
     const ErrorScope scope;
     require<Error>(context.call<VExecutionContext::setTensorAddress>(spec.name.c_str(), address),
                    "IExecutionContext::setTensorAddress", scope);
     slot.bound = address;
+  }
+
+  void send_images(Slot& slot, const TensorView& input) const {
+    // The table goes in front of the images, so that one copy takes both.
+    constexpr std::size_t kTableBytes = kernels::kTableSize * sizeof(float);
+    const std::size_t bytes = byte_size(input.shape, DataType::kUint8);
+    slot.pinned.reserve(kTableBytes + bytes);
+    std::memcpy(slot.pinned.data(), input.table, kTableBytes);
+    if (bytes > 0) std::memcpy(slot.pinned.data() + kTableBytes, input.data, bytes);
+    slot.images.reserve(kTableBytes + bytes);
+    TRTFAST_CUDA(cudaMemcpyAsync(slot.images.data(), slot.pinned.data(), kTableBytes + bytes,
+                                 cudaMemcpyHostToDevice, stream.get()));
+    kernels::normalize(reinterpret_cast<const std::uint8_t*>(slot.images.data() + kTableBytes),
+                       input.shape[0], input.shape[2] * input.shape[3],
+                       reinterpret_cast<const float*>(slot.images.data()), slot.device.data(),
+                       input.dtype, stream.get());
   }
 };
 
@@ -105,6 +116,7 @@ std::vector<Tensor> Lane::run(std::span<const TensorView> inputs) {
     enqueue();
     copy_out();
     stream.synchronize();
+    if (std::exchange(resources_->new_shapes, false)) plan_->note_shapes(inputs);
   } catch (...) {
     // Copies may still be under way in buffers that the next call would overwrite.
     static_cast<void>(cudaStreamSynchronize(stream.get()));
@@ -116,12 +128,13 @@ std::vector<Tensor> Lane::run(std::span<const TensorView> inputs) {
 
 void Lane::bind_inputs(std::span<const TensorView> inputs) {
   Resources& own = *resources_;
+  auto* const stream = own.stream.get();
   const ErrorScope scope;
   const int profile = plan_->profile_for(inputs);
   if (profile != own.profile) {
-    require<Error>(own.context.call<VExecutionContext::setOptimizationProfileAsync>(
-                       profile, own.stream.get()),
-                   "IExecutionContext::setOptimizationProfileAsync", scope);
+    require<Error>(
+        own.context.call<VExecutionContext::setOptimizationProfileAsync>(profile, stream),
+        "IExecutionContext::setOptimizationProfileAsync", scope);
     own.stream.synchronize();
     own.profile = profile;
     for (auto& slot : own.inputs) slot.shape.clear();
@@ -134,21 +147,29 @@ void Lane::bind_inputs(std::span<const TensorView> inputs) {
 
     if (is_dynamic(spec.shape) && slot.shape != input.shape) {
       const tensorrt::Dims dims = to_dims(input.shape);
-      const bool accepted = own.context.call<VExecutionContext::setInputShape, const char*,
-                                             const tensorrt::Dims&>(spec.name.c_str(), dims);
+      const bool accepted =
+          own.context.call<VExecutionContext::setInputShape, const char*, const tensorrt::Dims&>(
+              spec.name.c_str(), dims);
       require<InputError>(accepted, "IExecutionContext::setInputShape", scope);
       slot.shape = input.shape;
+      own.new_shapes = true;
     }
-    slot.pinned.reserve(std::max(bytes, kSmallestBuffer));
-    std::memcpy(slot.pinned.data(), input.data, bytes);
-    if (spec.on_host) {
-      own.bind(spec, slot, slot.pinned.data());
+    if (!spec.on_host) {
+      slot.device.reserve(std::max(bytes, kSmallestBuffer));
+      own.bind(spec, slot, slot.device.data());
+    }
+    if (input.table != nullptr) {
+      own.send_images(slot, input);
       continue;
     }
-    slot.device.reserve(std::max(bytes, kSmallestBuffer));
-    own.bind(spec, slot, slot.device.data());
-    TRTFAST_CUDA(cudaMemcpyAsync(slot.device.data(), slot.pinned.data(), bytes,
-                                 cudaMemcpyHostToDevice, own.stream.get()));
+    slot.pinned.reserve(std::max(bytes, kSmallestBuffer));
+    if (bytes > 0) std::memcpy(slot.pinned.data(), input.data, bytes);  // none: no address either
+    if (spec.on_host) {
+      own.bind(spec, slot, slot.pinned.data());
+    } else {
+      TRTFAST_CUDA(cudaMemcpyAsync(slot.device.data(), slot.pinned.data(), bytes,
+                                   cudaMemcpyHostToDevice, stream));
+    }
   }
 }
 
@@ -162,7 +183,8 @@ void Lane::bind_outputs() {
     const TensorSpec& spec = plan_->outputs()[index];
     Slot& slot = own.outputs[index];
     slot.shape = to_shape(own.context.call<VExecutionContext::getTensorShape>(spec.name.c_str()));
-    if (is_dynamic(slot.shape)) {  // known only once it has run
+    slot.told = !is_dynamic(slot.shape);
+    if (!slot.told) {  // known only once it has run
       require<Error>(own.context.call<VExecutionContext::setOutputAllocator>(
                          spec.name.c_str(), own.allocators[index].object()),
                      "IExecutionContext::setOutputAllocator", scope);
@@ -186,8 +208,13 @@ void Lane::copy_out() {
   for (std::size_t index = 0; index < own.outputs.size(); ++index) {
     const TensorSpec& spec = plan_->outputs()[index];
     Slot& slot = own.outputs[index];
-    if (spec.on_host) continue;
+    if (!slot.told) throw Error("TensorRT did not tell the shape of output '" + spec.name + "'");
     const std::size_t bytes = byte_size(slot.shape, spec.dtype);
+    if (bytes > (spec.on_host ? slot.pinned.size() : slot.device.size())) {
+      throw Error("TensorRT gave output '" + spec.name + "' the shape " + str(slot.shape) +
+                  ", which needs more memory than it asked for");
+    }
+    if (spec.on_host) continue;
     slot.pinned.reserve(std::max(bytes, kSmallestBuffer));
     TRTFAST_CUDA(cudaMemcpyAsync(slot.pinned.data(), slot.device.data(), bytes,
                                  cudaMemcpyDeviceToHost, own.stream.get()));

@@ -10,7 +10,6 @@ namespace trtfast {
 LanePool::LanePool(std::shared_ptr<const Plan> plan, std::size_t lanes)
     : plan_(std::move(plan)), limit_(lanes) {
   free_.push_back(std::make_unique<Lane>(plan_));
-  made_ = 1;
 }
 
 LanePool::Lease LanePool::acquire() {
@@ -22,6 +21,8 @@ LanePool::Lease LanePool::acquire() {
       return closed_ || (ticket == serving_ && (!free_.empty() || made_ < limit_));
     });
     if (closed_) throw ClosedError("the engine is closed: load it again");
+    // Room for one more lane first: give_back() runs in destructors, which must not allocate.
+    if (free_.empty()) free_.reserve(made_ + 1);
     ++serving_;
     if (!free_.empty()) {
       lane = std::move(free_.back());

@@ -47,7 +47,7 @@ class LanePool {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<std::unique_ptr<Lane>> free_;
-  std::size_t made_ = 0;
+  std::size_t made_ = 1;  // the constructor makes the first
   std::uint64_t next_ticket_ = 0;
   std::uint64_t serving_ = 0;
   bool closed_ = false;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string_view>
+#include <utility>
 
 #include "cuda/device.h"
 #include "error.h"
@@ -59,58 +60,82 @@ std::shared_ptr<const Object> deserialize(const std::shared_ptr<const tensorrt::
   }
   const ErrorScope scope;
   const auto runtime = std::make_shared<const Object>(
-      library, require<EngineIncompatibleError>(library->create_runtime(), "createInferRuntime", scope));
+      library,
+      require<EngineIncompatibleError>(library->create_runtime(), "createInferRuntime", scope));
   const void* data = bytes.data();
   void* engine = runtime->call<VRuntime::deserializeCudaEngine>(data, bytes.size());
   if (engine == nullptr) {
     tensorrt::throw_if_out_of_memory(scope);
-    throw EngineIncompatibleError(std::string(library->product()) + " " + library->full_version() +
-                                  " cannot load this plan: it may be cut short, or built by another "
-                                  "version or for another GPU. Build it again here. TensorRT says: " +
-                                  scope.errors());
+    throw EngineIncompatibleError(
+        std::string(library->product()) + " " + library->full_version() +
+        " cannot load this plan: it may be cut short, or built by another "
+        "version or for another GPU. Build it again here. TensorRT says: " +
+        scope.errors());
   }
   return std::make_shared<const Object>(library, engine, runtime);
 }
 
-}  // namespace
-
-Plan::Plan(const std::shared_ptr<const tensorrt::Library>& library,
-           std::span<const std::byte> bytes, int device, bool allow_unsupported_gpu)
-    : device_(device) {
-  check_device(*library, device, allow_unsupported_gpu);
-  const cuda::DeviceGuard guard(device);
-  engine_ = deserialize(library, bytes);
-  const int count = engine_->call<VCudaEngine::getNbIOTensors>();
-  for (int index = 0; index < count; ++index) {
-    const char* name = engine_->call<VCudaEngine::getIOTensorName>(index);
-    const bool is_input =
-        engine_->call<VCudaEngine::getTensorIOMode>(name) == tensorrt::TensorIOMode::kInput;
-    (is_input ? inputs_ : outputs_).push_back(spec_of(name, is_input));
-  }
-}
-
-Plan::~Plan() {
-  cuda::release_on(device_, [this] { engine_.reset(); });
-}
-
-TensorSpec Plan::spec_of(const char* name, bool is_input) const {
+TensorSpec spec_of(const Object& engine, const char* name, bool is_input) {
   TensorSpec spec{
       name,
-      engine_->call<VCudaEngine::getTensorDataType>(name),
-      to_shape(engine_->call<VCudaEngine::getTensorShape>(name)),
-      engine_->call<VCudaEngine::getTensorLocation>(name) == tensorrt::TensorLocation::kHost,
-      engine_->call<VCudaEngine::isShapeInferenceIO>(name),
+      engine.call<VCudaEngine::getTensorDataType>(name),
+      to_shape(engine.call<VCudaEngine::getTensorShape>(name)),
+      engine.call<VCudaEngine::getTensorLocation>(name) == tensorrt::TensorLocation::kHost,
+      engine.call<VCudaEngine::isShapeInferenceIO>(name),
       {}};
   if (!is_input || !is_dynamic(spec.shape)) return spec;
-  const int profiles = engine_->call<VCudaEngine::getNbOptimizationProfiles>();
+  const int profiles = engine.call<VCudaEngine::getNbOptimizationProfiles>();
   for (int profile = 0; profile < profiles; ++profile) {
     const auto shape = [&](ProfileSelector select) {
-      return to_shape(engine_->call<VCudaEngine::getProfileShape>(name, profile, select));
+      return to_shape(engine.call<VCudaEngine::getProfileShape>(name, profile, select));
     };
     spec.profiles.push_back(
         {shape(ProfileSelector::kMin), shape(ProfileSelector::kOpt), shape(ProfileSelector::kMax)});
   }
   return spec;
+}
+
+}  // namespace
+
+Plan::Plan(const std::shared_ptr<const tensorrt::Library>& library,
+           std::span<const std::byte> bytes, int device, bool allow_unsupported_gpu,
+           std::span<const std::byte> kernels)
+    : device_(device) {
+  check_device(*library, device, allow_unsupported_gpu);
+  const cuda::DeviceGuard guard(device);
+  const ErrorScope scope;
+  // A local until all has gone well: what fails is then freed with the GPU still current.
+  auto engine = deserialize(library, bytes);
+  const int count = engine->call<VCudaEngine::getNbIOTensors>();
+  for (int index = 0; index < count; ++index) {
+    const char* name = require<Error>(engine->call<VCudaEngine::getIOTensorName>(index),
+                                      "ICudaEngine::getIOTensorName", scope);
+    const bool is_input =
+        engine->call<VCudaEngine::getTensorIOMode>(name) == tensorrt::TensorIOMode::kInput;
+    (is_input ? inputs_ : outputs_).push_back(spec_of(*engine, name, is_input));
+  }
+  contexts_ = std::make_unique<const Contexts>(engine, kernels);
+  engine_ = std::move(engine);
+}
+
+Plan::~Plan() {
+  cuda::release_on(device_, [this] {
+    contexts_.reset();
+    engine_.reset();
+  });
+}
+
+void Plan::note_shapes(std::span<const TensorView> inputs) const {
+  if (!contexts_->compiles()) return;
+  std::vector<Shape> shapes;
+  for (const auto& input : inputs) shapes.push_back(input.shape);
+  const std::scoped_lock lock(mutex_);
+  if (seen_.insert(std::move(shapes)).second) new_kernels_ = true;
+}
+
+std::vector<std::byte> Plan::kernels() const {
+  const cuda::DeviceGuard guard(device_);
+  return contexts_->kernels();
 }
 
 int Plan::profile_for(std::span<const TensorView> inputs) const {
@@ -119,7 +144,8 @@ int Plan::profile_for(std::span<const TensorView> inputs) const {
     bool fits = true;
     for (std::size_t index = 0; fits && index < inputs.size(); ++index) {
       const auto& ranges = inputs_[index].profiles;
-      fits = ranges.empty() || ranges[static_cast<std::size_t>(profile)].contains(inputs[index].shape);
+      fits =
+          ranges.empty() || ranges[static_cast<std::size_t>(profile)].contains(inputs[index].shape);
     }
     if (fits) return profile;
   }

@@ -1,12 +1,16 @@
 // A plan loaded onto a GPU: TensorRT's engine, and what it takes and gives.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "engine/contexts.h"
 #include "engine/tensor.h"
 #include "tensorrt/api.h"
 
@@ -17,9 +21,10 @@ class Plan {
   /// Loads a plan onto a GPU.
   /// @throws UnsupportedDeviceError if there is no such GPU, or the library does not list it and
   ///   `allow_unsupported_gpu` is false.
+  /// @param kernels what kernels() gave in an earlier process; may be empty.
   /// @throws EngineIncompatibleError if TensorRT cannot load these bytes here.
   Plan(const std::shared_ptr<const tensorrt::Library>& library, std::span<const std::byte> bytes,
-       int device, bool allow_unsupported_gpu);
+       int device, bool allow_unsupported_gpu, std::span<const std::byte> kernels = {});
   ~Plan();
   Plan(const Plan&) = delete;  // owns TensorRT's engine
   Plan& operator=(const Plan&) = delete;
@@ -27,24 +32,34 @@ class Plan {
   [[nodiscard]] int device() const noexcept { return device_; }
   [[nodiscard]] const std::vector<TensorSpec>& inputs() const noexcept { return inputs_; }
   [[nodiscard]] const std::vector<TensorSpec>& outputs() const noexcept { return outputs_; }
-  [[nodiscard]] const std::shared_ptr<const tensorrt::Object>& engine() const noexcept {
-    return engine_;
-  }
+  [[nodiscard]] const Contexts& contexts() const noexcept { return *contexts_; }
 
   /// The first optimisation profile that fits these inputs, in the order of inputs().
   /// @throws InputError
   [[nodiscard]] int profile_for(std::span<const TensorView> inputs) const;
 
+  /// Called after a run with other shapes than the run before: TensorRT compiles for each anew.
+  void note_shapes(std::span<const TensorView> inputs) const;
+
+  /// Whether kernels were compiled since the last such question, and are worth keeping.
+  [[nodiscard]] bool take_new_kernels() const noexcept { return new_kernels_.exchange(false); }
+
+  /// The kernels that TensorRT-RTX compiled so far, to keep for the next process; else empty.
+  [[nodiscard]] std::vector<std::byte> kernels() const;
+
   /// What TensorRT's engine inspector tells of the layers, as JSON.
   [[nodiscard]] std::string inspect() const;
 
  private:
-  [[nodiscard]] TensorSpec spec_of(const char* name, bool is_input) const;
-
   int device_;
   std::shared_ptr<const tensorrt::Object> engine_;
   std::vector<TensorSpec> inputs_;
   std::vector<TensorSpec> outputs_;
+  std::unique_ptr<const Contexts> contexts_;
+
+  mutable std::mutex mutex_;
+  mutable std::set<std::vector<Shape>> seen_;
+  mutable std::atomic<bool> new_kernels_ = false;
 };
 
 }  // namespace trtfast

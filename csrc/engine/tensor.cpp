@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <numeric>
 
 #include "error.h"
 
@@ -20,7 +19,11 @@ tensorrt::Dims to_dims(const Shape& shape) {
 }
 
 Shape to_shape(const tensorrt::Dims& dims) {
-  return dims.nb < 0 ? Shape{} : Shape(dims.d, dims.d + dims.nb);
+  if (dims.nb < 0 || dims.nb > tensorrt::Dims::kMax) {
+    throw Error("TensorRT knows no shape, where it must: it counts " + std::to_string(dims.nb) +
+                " dimensions");
+  }
+  return {dims.d, dims.d + dims.nb};
 }
 
 std::string str(const Shape& shape) {
@@ -35,16 +38,20 @@ bool is_dynamic(const Shape& shape) noexcept {
   return std::ranges::any_of(shape, [](std::int64_t size) { return size < 0; });
 }
 
-std::size_t byte_size(const Shape& shape, DataType dtype) noexcept {
-  return std::accumulate(shape.begin(), shape.end(), tensorrt::item_size(dtype),
-                         [](std::size_t product, std::int64_t size) {
-                           return product * static_cast<std::size_t>(size);
-                         });
+std::size_t byte_size(const Shape& shape, DataType dtype) {
+  if (is_dynamic(shape)) throw InputError("the shape " + str(shape) + " is not known");
+  if (std::ranges::find(shape, 0) != shape.end()) return 0;  // whatever the other sizes are
+  std::size_t bytes = tensorrt::item_size(dtype);
+  for (const std::int64_t size : shape) {
+    if (__builtin_mul_overflow(bytes, static_cast<std::size_t>(size), &bytes)) {
+      throw InputError("a tensor of shape " + str(shape) + " is larger than any memory");
+    }
+  }
+  return bytes;
 }
 
 bool ShapeRange::contains(const Shape& shape) const noexcept {
-  return shape.size() == min.size() &&
-         std::ranges::equal(min, shape, std::less_equal<>()) &&
+  return shape.size() == min.size() && std::ranges::equal(min, shape, std::less_equal<>()) &&
          std::ranges::equal(shape, max, std::less_equal<>());
 }
 

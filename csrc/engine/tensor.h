@@ -16,13 +16,16 @@ using tensorrt::DataType;
 /// -1 stands for a dimension that is dynamic or depends on data.
 using Shape = std::vector<std::int64_t>;
 
+/// @throws InputError for more dimensions than TensorRT allows.
 [[nodiscard]] tensorrt::Dims to_dims(const Shape& shape);
+/// @throws Error for TensorRT's way to say that it knows no shape.
 [[nodiscard]] Shape to_shape(const tensorrt::Dims& dims);
 [[nodiscard]] std::string str(const Shape& shape);
 [[nodiscard]] bool is_dynamic(const Shape& shape) noexcept;
 
-/// Bytes of a contiguous tensor whose shape has no -1.
-[[nodiscard]] std::size_t byte_size(const Shape& shape, DataType dtype) noexcept;
+/// Bytes of a contiguous tensor.
+/// @throws InputError for a shape with a -1, and for more bytes than a std::size_t counts.
+[[nodiscard]] std::size_t byte_size(const Shape& shape, DataType dtype);
 
 /// The shapes that one optimisation profile allows for an input.
 struct ShapeRange {
@@ -38,16 +41,20 @@ struct TensorSpec {
   std::string name;
   DataType dtype;
   Shape shape;
-  bool on_host;  // TensorRT reads or writes its value in host memory
-  bool is_shape_value;  // TensorRT computes shapes from its value
+  bool on_host;                      // TensorRT reads or writes its value in host memory
+  bool is_shape_value;               // TensorRT computes shapes from its value
   std::vector<ShapeRange> profiles;  // of a dynamic input, one for each profile; else empty
 };
 
-/// A contiguous tensor in host memory of the caller's.
+/// A contiguous tensor in host memory of the caller's; or, where there is a table, images that
+/// become one on the GPU.
 struct TensorView {
   const std::byte* data;
   Shape shape;
   DataType dtype;
+  /// If set, `data` are uint8 images (n, height, width, 3), and the tensor of `shape` (n, 3,
+  /// height, width) is what kernels::normalize() makes of them with this table of float32 (3, 256).
+  const float* table = nullptr;
 };
 
 /// A contiguous tensor in host memory of its own.

@@ -63,16 +63,17 @@ Generation generation_of(Version version) {
   if (major == 10 && minor != 8) return Generation::kTrt10;
   if (major == 11) return Generation::kTrt11;
   const bool odd_table = major == 10;  // 10.8: one vtable differs from every other 10's
-  throw UnsupportedVersionError("TensorRT " + version.str() + " is not supported" +
-                                (odd_table ? ", since its interface differs from every other 10.x" : "") +
-                                ". trtfast drives " + kSupported + ": install one of these.");
+  throw UnsupportedVersionError(
+      "TensorRT " + version.str() + " is not supported" +
+      (odd_table ? ", since its interface differs from every other 10.x" : "") +
+      ". trtfast drives " + kSupported + ": install one of these.");
 }
 
 const char* name(Generation generation) noexcept { return info(generation).name; }
 
 bool is_rtx(Generation generation) noexcept { return info(generation).rtx; }
 
-bool newer_than_tested(Version version) noexcept {
+bool newer_than_tested(Version version) {
   const auto tested = info(generation_of(version)).newest_tested;
   return version.number / 100 > tested.number / 100;
 }
@@ -88,6 +89,7 @@ bool Abi::has(Capability capability) const noexcept {
   switch (capability) {
     case Capability::kKernelSpecialization:
       return has<method::VRuntimeConfig::setDynamicShapesKernelSpecializationStrategy>();
+    case Capability::kRuntimeCache: return has<method::VRuntimeCache::serialize>();
     case Capability::kComputeTargets: return has<method::VBuilderConfig::setComputeCapability>();
   }
   return false;

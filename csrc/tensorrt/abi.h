@@ -14,14 +14,18 @@ namespace trtfast::tensorrt {
 
 enum class Generation : std::uint8_t { kTrt10, kTrt11, kRtx14, kRtx15 };
 
-/// A TensorRT release, as getInferLibVersion() counts: major * 10000 + minor * 100 + patch.
+/// A TensorRT release, as getInferLibVersion() counts: major * 10000 + minor * 100 + patch, and
+/// major * 1000 before TensorRT 10.
 struct Version {
   std::int32_t number;
 
-  [[nodiscard]] int major() const noexcept { return number / 10000; }
-  [[nodiscard]] int minor() const noexcept { return number / 100 % 100; }
+  [[nodiscard]] int major() const noexcept { return is_old() ? number / 1000 : number / 10000; }
+  [[nodiscard]] int minor() const noexcept { return number / 100 % (is_old() ? 10 : 100); }
   [[nodiscard]] int patch() const noexcept { return number % 100; }
   [[nodiscard]] std::string str() const;
+
+ private:
+  [[nodiscard]] bool is_old() const noexcept { return number < 10000; }
 };
 
 /// The generation of a release.
@@ -35,11 +39,13 @@ struct Version {
 [[nodiscard]] bool is_rtx(Generation generation) noexcept;
 
 /// True where no release as new as this one was tested; it is expected to work.
-[[nodiscard]] bool newer_than_tested(Version version) noexcept;
+/// @throws UnsupportedVersionError for a release that trtfast does not drive.
+[[nodiscard]] bool newer_than_tested(Version version);
 
 /// What a generation or a release may lack. Code asks for it by name, never for a version.
 enum class Capability : std::uint8_t {
   kKernelSpecialization,  // TensorRT-RTX compiles kernels for the shapes in use
+  kRuntimeCache,          // and can keep them for the next start
   kComputeTargets,        // a build can name the compute capabilities that it is for
 };
 
@@ -64,12 +70,12 @@ struct MethodPointer<Result(Args...)> {
 }  // namespace detail
 
 // One type for each method, e.g. method::VBuilder::createNetworkV2: its row and its signature.
-#define TRTFAST_METHOD(cls, name, ...)                                        \
-  namespace method::cls {                                                     \
-  struct name {                                                               \
-    static constexpr detail::Row row = detail::Row::cls##_##name;             \
-    using Pointer = typename detail::MethodPointer<__VA_ARGS__>::type;        \
-  };                                                                          \
+#define TRTFAST_METHOD(cls, name, ...)                            \
+  namespace method::cls {                                         \
+  struct name {                                                   \
+    static constexpr detail::Row row = detail::Row::cls##_##name; \
+    using Pointer = detail::MethodPointer<__VA_ARGS__>::type;     \
+  };                                                              \
   }
 #include "tensorrt/abi/methods.def"
 #undef TRTFAST_METHOD
@@ -89,11 +95,11 @@ class Abi {
 
   /// Calls a method of an object, which is a V object or an abstract class's own object.
   template <class Method, class... Args>
-  auto call(const void* object, Args... args) const {
+  [[nodiscard]] auto call(const void* object, Args... args) const {
     const auto slot = slots_[static_cast<std::size_t>(Method::row)];
     if (slot < 0) fail_absent(Method::row);
     auto* const* vtable = *static_cast<void* const* const*>(object);
-    auto function = reinterpret_cast<typename Method::Pointer>(vtable[slot]);
+    auto function = reinterpret_cast<Method::Pointer>(vtable[slot]);
     return function(const_cast<void*>(object), args...);
   }
 

@@ -10,8 +10,9 @@
 namespace trtfast::tensorrt {
 
 std::string failure(const char* api, const ErrorScope& scope, const std::source_location& where) {
-  return std::string(api) + " failed (" + std::filesystem::path(where.file_name()).filename().string() +
-         ":" + std::to_string(where.line()) + "): " + scope.errors();
+  return std::string(api) + " failed (" +
+         std::filesystem::path(where.file_name()).filename().string() + ":" +
+         std::to_string(where.line()) + "): " + scope.errors();
 }
 
 void throw_if_out_of_memory(const ErrorScope& scope) {
@@ -23,16 +24,22 @@ void throw_if_out_of_memory(const ErrorScope& scope) {
   if (const auto at = errors.find(kSize); at != std::string::npos) {
     requested = std::strtoull(errors.c_str() + at + kSize.size(), nullptr, 10);
   }
-  const std::size_t free = cuda::free_memory();
+  const auto free = cuda::free_memory();
   throw OutOfMemoryError("TensorRT finds no device memory for " + std::to_string(requested) +
-                             " bytes, with " + std::to_string(free) +
-                             " bytes free: use smaller profiles or fewer lanes, or free memory",
+                             " bytes" +
+                             (free ? ", with " + std::to_string(*free) + " bytes free" : "") +
+                             ": use smaller profiles or fewer lanes, or free memory",
                          requested, free);
+}
+
+View::View(const Abi& abi, void* object) : abi_(&abi), object_(object) {
+  if (object == nullptr) throw Error("TensorRT returned no object where there must be one");
 }
 
 Parser::Parser(const Object& network) : library_(network.library()) {
   const ErrorScope scope;
-  object_ = require<BuildError>(library_->create_parser(network.get()), "createNvOnnxParser", scope);
+  object_ =
+      require<BuildError>(library_->create_parser(network.get()), "createNvOnnxParser", scope);
 }
 
 Parser::~Parser() { library_->abi().call<method::IParser::destroy>(object_); }
@@ -50,13 +57,14 @@ void Parser::parse(std::span<const std::byte> model, const std::string& path) co
   std::string culprit;
   for (int index = 0; index < count; ++index) {
     const void* error = abi.call<method::IParser::getError>(object_, index);
-    const auto text = [](const char* value) { return std::string(value != nullptr ? value : ""); };
+    if (error == nullptr) continue;
     const std::string node = text(abi.call<method::IParserError::nodeName>(error));
     const std::string op = text(abi.call<method::IParserError::nodeOperator>(error));
     const int position = abi.call<method::IParserError::node>(error);
     message += "\n  ";
     if (position >= 0) {
-      message += "node " + std::to_string(position) + " '" + node + "' (" + op + "): ";
+      message.append("node ").append(std::to_string(position));
+      message.append(" '").append(node).append("' (").append(op).append("): ");
     }
     message += text(abi.call<method::IParserError::desc>(error));
     if (culprit.empty()) culprit = node;

@@ -55,7 +55,7 @@ class Object {
   [[nodiscard]] const Abi& abi() const noexcept { return library_->abi(); }
 
   template <class Method, class... Args>
-  auto call(Args... args) const {
+  [[nodiscard]] auto call(Args... args) const {
     return abi().template call<Method>(implementation_of(object_), args...);
   }
 
@@ -65,14 +65,19 @@ class Object {
   void* object_;
 };
 
+/// A name or a message that TensorRT returned; empty where it gave none.
+[[nodiscard]] inline std::string text(const char* value) { return value != nullptr ? value : ""; }
+
 /// An object that TensorRT owns.
 class View {
  public:
-  View(const Abi& abi, void* object) noexcept : abi_(&abi), object_(object) {}
+  /// @throws Error if TensorRT returned no object.
+  View(const Abi& abi, void* object);
   [[nodiscard]] void* get() const noexcept { return object_; }
+  [[nodiscard]] const Abi& abi() const noexcept { return *abi_; }
 
   template <class Method, class... Args>
-  auto call(Args... args) const {
+  [[nodiscard]] auto call(Args... args) const {
     return abi_->template call<Method>(implementation_of(object_), args...);
   }
 

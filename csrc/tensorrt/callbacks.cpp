@@ -23,8 +23,8 @@ bool has_plain_logger(Generation generation) noexcept {
 
 /// The base of every versioned interface.
 struct Versioned {
-  virtual std::int32_t getAPILanguage() const noexcept { return 0; }  // C++
-  virtual InterfaceInfo getInterfaceInfo() const noexcept = 0;
+  [[nodiscard]] virtual std::int32_t getAPILanguage() const noexcept { return 0; }  // C++
+  [[nodiscard]] virtual InterfaceInfo getInterfaceInfo() const noexcept = 0;
   virtual ~Versioned() = default;
 };
 
@@ -34,7 +34,9 @@ struct PlainLogger {
 };
 
 struct VersionedLogger final : Versioned {
-  InterfaceInfo getInterfaceInfo() const noexcept override { return {"ILogger", 1, 0}; }
+  [[nodiscard]] InterfaceInfo getInterfaceInfo() const noexcept override {
+    return {"ILogger", 1, 0};
+  }
   virtual void log(Severity severity, const char* text) noexcept { log_line(severity, text); }
 };
 
@@ -57,14 +59,17 @@ void* Logger::object() const noexcept {
 struct ProgressMonitor::Shape final : Versioned {
   explicit Shape(ProgressFunction function) : function_(std::move(function)) {}
 
-  InterfaceInfo getInterfaceInfo() const noexcept override { return {"IProgressMonitor", 1, 0}; }
+  [[nodiscard]] InterfaceInfo getInterfaceInfo() const noexcept override {
+    return {"IProgressMonitor", 1, 0};
+  }
 
   virtual void phaseStart(const char* phase, const char* parent, std::int32_t steps) noexcept {
-    {
+    try {
       const std::scoped_lock lock(mutex_);
       phases_[phase] = {parent != nullptr ? parent : "", steps};
+    } catch (...) {  // NOLINT(bugprone-empty-catch): no memory for the phase: its steps say 0 of 0
     }
-    report(phase, -1);
+    static_cast<void>(report(phase, -1));  // a phase's start cannot cancel: its first step does
   }
 
   virtual bool stepComplete(const char* phase, std::int32_t step) noexcept {
@@ -72,16 +77,19 @@ struct ProgressMonitor::Shape final : Versioned {
   }
 
   virtual void phaseFinish(const char* phase) noexcept {
-    report(phase, kFinished);
-    const std::scoped_lock lock(mutex_);
-    phases_.erase(phase);
+    static_cast<void>(report(phase, kFinished));
+    try {
+      const std::scoped_lock lock(mutex_);
+      phases_.erase(phase);
+    } catch (...) {  // NOLINT(bugprone-empty-catch): no memory to look it up: it stays
+    }
   }
 
  private:
   static constexpr std::int32_t kFinished = -2;
   struct Phase {
     std::string parent;
-    std::int32_t steps;
+    std::int32_t steps = 0;
   };
 
   bool report(const char* name, std::int32_t step) noexcept {
@@ -89,9 +97,10 @@ struct ProgressMonitor::Shape final : Versioned {
       BuildProgress progress{name, {}, step, 0};
       {
         const std::scoped_lock lock(mutex_);
-        const auto& phase = phases_[name];
-        progress.parent = phase.parent;
-        progress.steps = phase.steps;
+        if (const auto phase = phases_.find(name); phase != phases_.end()) {
+          progress.parent = phase->second.parent;
+          progress.steps = phase->second.steps;
+        }
       }
       if (step == kFinished) progress.step = progress.steps;
       return function_(progress);
@@ -113,7 +122,9 @@ void* ProgressMonitor::object() const noexcept { return shape_.get(); }
 struct OutputAllocator::Shapes {
   struct Rtx final : Versioned {
     explicit Rtx(OutputSink& target) : sink(target) {}
-    InterfaceInfo getInterfaceInfo() const noexcept override { return {"IOutputAllocator", 1, 0}; }
+    [[nodiscard]] InterfaceInfo getInterfaceInfo() const noexcept override {
+      return {"IOutputAllocator", 1, 0};
+    }
     virtual void* reallocateOutputAsync(const char*, void*, std::uint64_t bytes, std::uint64_t,
                                         void*) noexcept {
       return sink.provide(bytes);
@@ -124,8 +135,11 @@ struct OutputAllocator::Shapes {
 
   struct Trt final : Versioned {
     explicit Trt(OutputSink& target) : sink(target) {}
-    InterfaceInfo getInterfaceInfo() const noexcept override { return {"IOutputAllocator", 1, 0}; }
-    virtual void* reallocateOutput(const char*, void*, std::uint64_t bytes, std::uint64_t) noexcept {
+    [[nodiscard]] InterfaceInfo getInterfaceInfo() const noexcept override {
+      return {"IOutputAllocator", 1, 0};
+    }
+    virtual void* reallocateOutput(const char*, void*, std::uint64_t bytes,
+                                   std::uint64_t) noexcept {
       return sink.provide(bytes);
     }
     virtual void* reallocateOutputAsync(const char*, void*, std::uint64_t bytes, std::uint64_t,
@@ -136,7 +150,8 @@ struct OutputAllocator::Shapes {
     OutputSink& sink;
   };
 
-  Shapes(Generation generation, OutputSink& sink) : rtx(sink), trt(sink), use_rtx(is_rtx(generation)) {}
+  Shapes(Generation generation, OutputSink& sink)
+      : rtx(sink), trt(sink), use_rtx(is_rtx(generation)) {}
   Rtx rtx;
   Trt trt;
   bool use_rtx;

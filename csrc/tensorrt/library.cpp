@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "error.h"
 #include "tensorrt/log.h"
@@ -30,10 +31,15 @@ Function symbol(void* handle, const char* name) noexcept {
 
 // RTLD_LOCAL: the entry points of all TensorRTs have the same names.
 void* open_forever(const std::filesystem::path& path) {
+  // The loader has a lock of its own; this one lets the thread sanitizer see that a library's
+  // initialisation comes before its use.
+  static std::mutex mutex;
+  const std::scoped_lock lock(mutex);
   return dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
 }
 
-std::filesystem::path parser_path(const std::filesystem::path& core, const Abi& abi, Version version) {
+std::filesystem::path parser_path(const std::filesystem::path& core, const Abi& abi,
+                                  Version version) {
   const std::string name = is_rtx(abi.generation())
                                ? "libtensorrt_onnxparser_rtx.so.1"
                                : "libnvonnxparser.so." + std::to_string(version.major());
@@ -45,6 +51,8 @@ std::filesystem::path parser_path(const std::filesystem::path& core, const Abi& 
 std::shared_ptr<const Library> Library::open(const std::filesystem::path& core) {
   static std::mutex mutex;
   static auto* opened = new std::map<void*, std::shared_ptr<const Library>>;  // loaded for life
+  // One that failed its self-test may have kept its logger's address, so it stays too.
+  static auto* refused = new std::vector<std::shared_ptr<const Library>>;
 
   const std::scoped_lock lock(mutex);
   void* handle = open_forever(core);
@@ -59,7 +67,12 @@ std::shared_ptr<const Library> Library::open(const std::filesystem::path& core) 
   }
   // The version comes first: the library does not refuse a caller of another version, it crashes.
   std::shared_ptr<const Library> library(new Library(handle, core, Version{version()}));
-  library->self_test();
+  try {
+    library->self_test();
+  } catch (...) {
+    refused->push_back(library);
+    throw;
+  }
   opened->emplace(handle, library);
   return library;
 }
@@ -95,11 +108,13 @@ void* Library::create_runtime() const noexcept {
 void* Library::create_parser(void* network) const {
   const auto path = parser_path(path_, abi_, version_);
   void* handle = open_forever(path);
-  const auto create =
-      handle != nullptr ? symbol<CreateParserFunction>(handle, "createNvOnnxParser_INTERNAL") : nullptr;
+  const auto create = handle != nullptr
+                          ? symbol<CreateParserFunction>(handle, "createNvOnnxParser_INTERNAL")
+                          : nullptr;
   if (create == nullptr) {
     throw TensorRTNotFoundError("cannot load TensorRT's ONNX parser, " + path.string() +
-                                ", which should lie beside " + path_.string() + ": " + loader_error());
+                                ", which should lie beside " + path_.string() + ": " +
+                                loader_error());
   }
   const auto version = symbol<VersionFunction>(handle, "getNvOnnxParserVersion");
   return create(network, logger_.object(), version != nullptr ? version() : 0);
@@ -113,9 +128,12 @@ void Library::self_test() const {
                                   path_.string() + " gives no runtime");
   }
   void* implementation = implementation_of(runtime);
-  const bool right =
-      abi_.call<method::VRuntime::getPImpl>(implementation) == runtime &&
-      abi_.call<method::VRuntime::getLogger>(implementation) == logger_.object();
+  constexpr std::int32_t kThreads = 3;  // not the default, which is 1
+  const bool right = implementation != nullptr &&
+                     abi_.call<method::VRuntime::getPImpl>(implementation) == runtime &&
+                     abi_.call<method::VRuntime::getLogger>(implementation) == logger_.object() &&
+                     abi_.call<method::VRuntime::setMaxThreads>(implementation, kThreads) &&
+                     abi_.call<method::VRuntime::getMaxThreads>(implementation) == kThreads;
   delete_object(runtime);
   if (!right) {
     throw UnsupportedVersionError(std::string(product()) + " " + full_version_ + " in " +

@@ -17,6 +17,7 @@ std::vector<ErrorScope*>& live_scopes() {
   return *scopes;
 }
 
+// NOLINTNEXTLINE(cppcoreguidelines-avoid-non-const-global-variables): a thread's stack of scopes
 thread_local ErrorScope* innermost = nullptr;
 
 }  // namespace

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-# Both modules have the name of their function, so the function has to be bound at once.
+# These modules have the name of their function, so the function has to be bound at once.
 from .build import build
+from .check import Verdict, check
 from .errors import (
     BuildError,
     ClosedError,
@@ -58,8 +59,10 @@ __all__ = [
     "TensorSpec",
     "UnsupportedDeviceError",
     "UnsupportedVersionError",
+    "Verdict",
     "__version__",
     "build",
+    "check",
     "compile",
     "export",
     "load",

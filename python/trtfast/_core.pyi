@@ -6,6 +6,7 @@ The compiled core of trtfast. Use the package's public names instead.
 from __future__ import annotations
 import collections.abc
 import numpy
+import numpy.typing
 import os
 import pathlib
 import typing
@@ -118,15 +119,30 @@ class Engine:
         device: typing.SupportsInt | typing.SupportsIndex,
         lanes: typing.SupportsInt | typing.SupportsIndex,
         allow_unsupported_gpu: bool,
+        kernels: typing_extensions.Buffer,
     ) -> None: ...
     def close(self) -> None: ...
     def infer(self, inputs: collections.abc.Sequence[numpy.ndarray]) -> list[numpy.ndarray]:
         """
         Arrays in the order of inputs; outputs likewise.
         """
+    def infer_images(
+        self, images: numpy.typing.NDArray[numpy.uint8], table: numpy.typing.NDArray[numpy.float32]
+    ) -> list[numpy.ndarray]:
+        """
+        Images uint8 (n, height, width, 3), with their table.
+        """
     def inspect(self) -> str:
         """
         The engine inspector's JSON.
+        """
+    def kernels(self) -> bytes:
+        """
+        The kernels that TensorRT-RTX compiled, to keep for the next process.
+        """
+    def take_new_kernels(self) -> bool:
+        """
+        Whether kernels were compiled since this was last asked.
         """
     @property
     def inputs(self) -> list[TensorSpec]: ...

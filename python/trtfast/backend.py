@@ -20,7 +20,16 @@ from .errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Attempt", "can_run", "find", "gpu", "is_gpu_allowed", "require_gpu", "select"]
+__all__ = [
+    "Attempt",
+    "can_run",
+    "find",
+    "gpu",
+    "is_gpu_allowed",
+    "libraries",
+    "require_gpu",
+    "select",
+]
 
 # Newest first. The soname of TensorRT-RTX is the same for all its versions.
 _SONAMES = ("libnvinfer.so.11", "libnvinfer.so.10", "libtensorrt_rtx.so.1")
@@ -47,6 +56,7 @@ class Attempt:
     path: str
     library: _core.Library | None
     result: str
+    refused: bool = False  # it is a TensorRT, of a version that trtfast does not drive
 
 
 def find() -> list[Attempt]:
@@ -61,7 +71,8 @@ def find() -> list[Attempt]:
         try:
             library = _core.Library(path)
         except (TensorRTNotFoundError, UnsupportedVersionError) as error:  # noqa: PERF203
-            attempts.append(Attempt(source, str(path), None, str(error)))
+            refused = isinstance(error, UnsupportedVersionError)
+            attempts.append(Attempt(source, str(path), None, str(error), refused))
         else:
             if all(
                 found.library is None or found.library.path != library.path for found in attempts
@@ -111,6 +122,11 @@ def select(
             device is not None and not library.supports(device.compute_capability),
         ),
     )
+
+
+def libraries() -> list[_core.Library]:
+    """Return the TensorRT libraries that can be used, in the order in which they were found."""
+    return [attempt.library for attempt in find() if attempt.library is not None]
 
 
 def gpu(device: int = 0) -> _core.Device | None:
@@ -175,8 +191,7 @@ def _not_found(backend: str, attempts: list[Attempt]) -> Error:
     lines = "".join(
         f"\n  {attempt.source}, {attempt.path}: {attempt.result}" for attempt in attempts
     )
-    refused = [attempt for attempt in attempts if attempt.result.startswith("TensorRT ")]
     wanted = "TensorRT" if backend == "auto" else f"TensorRT for backend {backend!r}"
-    if refused and all(attempt.library is None for attempt in refused):
+    if any(attempt.refused for attempt in attempts):
         return UnsupportedVersionError(f"no {wanted} of a supported version. Looked at:{lines}")
     return TensorRTNotFoundError(f"no {wanted} was found. {_INSTALL} Looked at:{lines}")

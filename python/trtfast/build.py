@@ -95,6 +95,10 @@ def build(
         If the precision cannot be had, or is not what came out.
     TensorRTNotFoundError, UnsupportedVersionError, UnsupportedDeviceError, OutOfMemoryError
     """
+    if workspace is not None and workspace <= 0:
+        raise InputError(f"workspace is {workspace}: give bytes, 1 or more, or None for all")
+    if optimization_level is not None and not 0 <= optimization_level <= 5:
+        raise InputError(f"optimization_level is {optimization_level}: use 0 to 5")
     source, origin = model.read(onnx)
     target = _target(path, origin)
     gpu = backends.gpu(device)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from . import _core, binding, passport
+from . import _core, binding, cache, passport
 from . import backend as backends
 from .errors import EngineIncompatibleError, InputError
 from .passport import Passport
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from .spec import Array, Inputs, Outputs
 
 __all__ = ["Engine"]
+
+logger = logging.getLogger("trtfast")
 
 
 class Engine:
@@ -83,7 +86,15 @@ class Engine:
                 f"file with trtfast.build(), or install version {version}."
             )
         allowed = backends.is_gpu_allowed(allow_unsupported_gpu)
-        self._core = _core.Engine(library, plan, device, lanes, allowed)
+        # All that the kernels which TensorRT-RTX compiles depend on.
+        self._kernels_key = cache.key_of(
+            plan=self._passport.plan_sha256 if self._passport else passport.sha256(plan),
+            tensorrt=[library.product, library.version],
+            gpu=gpu.name,
+            driver=_core.driver_version(),
+        )
+        self._kernels = cache.read_runtime(self._kernels_key) or b""
+        self._core = _core.Engine(library, plan, device, lanes, allowed, self._kernels)
         if not library.supports(gpu.compute_capability):
             warnings.warn(
                 f"{library.product} {library.version} does not list {gpu.name} as supported: check "
@@ -142,6 +153,7 @@ class Engine:
         """
         bound = binding.bind(inputs, self._inputs)
         results = self._core.infer(list(bound.values()))
+        self._keep_kernels()
         names = (spec.name for spec in self._outputs)
         return binding.unbind(dict(zip(names, results, strict=True)), inputs)
 
@@ -171,6 +183,7 @@ class Engine:
             {self._inputs[0].name: (len(pixels), 3, *preprocess.size)}, self._inputs
         )
         results = tuple(self._core.infer_images(pixels, preprocess.table))
+        self._keep_kernels()
         return results[0] if len(results) == 1 else results
 
     def inspect(self) -> str:
@@ -180,6 +193,19 @@ class Engine:
     def close(self) -> None:
         """Wait for the calls under way, and free the GPU's memory. May be called again."""
         self._core.close()
+
+    def _keep_kernels(self) -> None:
+        """Keep what a call with new shapes compiled; such a call has taken a second anyway."""
+        if not self._core.take_new_kernels():
+            return
+        kernels = self._core.kernels()
+        if kernels == self._kernels:
+            return
+        self._kernels = kernels
+        try:
+            cache.write_runtime(self._kernels_key, kernels)
+        except OSError as error:
+            logger.warning("compiled kernels are not kept for the next start: %s", error)
 
     def __enter__(self) -> Self:
         return self

@@ -38,11 +38,13 @@ def read(
     Raises
     ------
     InputError
-        If there is no such file.
+        If there is no such file, or the source is neither a path nor a model.
     BuildError
         If the file is no ONNX model, or its weights are missing.
     """
     if not isinstance(source, (str, os.PathLike)):
+        if not hasattr(source, "graph"):  # onnx may not be installed to ask for its class
+            raise InputError(f"expected a path or an onnx.ModelProto, not {type(source).__name__}")
         return source, None
     path = Path(source)
     if not path.is_file():

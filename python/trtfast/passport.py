@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
     from .spec import ShapeRange, TensorSpec
 
-__all__ = ["Passport", "describe", "path_of", "plan_version", "replacing", "sha256"]
+__all__ = ["Header", "Passport", "describe", "path_of", "plan_version", "replacing", "sha256"]
 
 FORMAT = 1
-_TAGS = (b"ftrt", b"vtrt")  # how plans of TensorRT and of TensorRT-RTX begin
+# A plan begins with four letters; of its header, the rest that is used lies at these bytes.
+_TAGS = {b"ftrt": "TensorRT", b"vtrt": "TensorRT-RTX"}
+_SIZE_AT = 16
 _VERSION_AT = 24
 
 
@@ -127,11 +129,36 @@ def sha256(*parts: bytes | memoryview) -> str:
     return digest.hexdigest()
 
 
-def plan_version(plan: bytes) -> str | None:
-    """Return the version of the TensorRT that built a plan, as ``"1.5.0.114"``, from its header.
+@dataclass(frozen=True)
+class Header:
+    """What a plan's first bytes tell.
 
-    None if the bytes do not begin as a plan does.
+    Attributes
+    ----------
+    product : str
+        ``"TensorRT"`` or ``"TensorRT-RTX"``.
+    version : str
+        Of the TensorRT that built it, as ``"1.5.0.114"``.
+    size : int or None
+        Bytes of the whole plan; only TensorRT-RTX writes it.
     """
-    if not plan.startswith(_TAGS) or len(plan) < _VERSION_AT + 4:
-        return None
-    return ".".join(str(number) for number in plan[_VERSION_AT : _VERSION_AT + 4])
+
+    product: str
+    version: str
+    size: int | None
+
+    @classmethod
+    def of(cls, plan: bytes) -> Header | None:
+        """Read the header; None if the bytes do not begin as a plan does."""
+        product = _TAGS.get(plan[:4])
+        if product is None or len(plan) < _VERSION_AT + 4:
+            return None
+        version = ".".join(str(number) for number in plan[_VERSION_AT : _VERSION_AT + 4])
+        size = int.from_bytes(plan[_SIZE_AT : _SIZE_AT + 8], "little")
+        return cls(product, version, size if product == "TensorRT-RTX" else None)
+
+
+def plan_version(plan: bytes) -> str | None:
+    """Return the version of the TensorRT that built a plan; None if the bytes are no plan."""
+    header = Header.of(plan)
+    return header.version if header else None

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import _core, passport
+from . import _core, cache
 from . import backend as backends
 from .build import build
-from .cache import cache_dir
 from .engine import Engine
 from .errors import InputError, TensorRTNotFoundError, UnsupportedDeviceError
 from .export import export
@@ -62,15 +60,21 @@ def load(
         If there is no such file, or its ending is none of the above.
     """
     path = Path(path)
+    if backend not in ("auto", "reference", "tensorrt", "tensorrt_rtx"):
+        raise InputError(
+            f"backend {backend!r} is unknown: use 'auto', 'tensorrt', 'tensorrt_rtx' or 'reference'"
+        )
     if backend == "reference":
-        return ReferenceEngine(path)
+        return ReferenceEngine(path, preprocess=options.get("preprocess"))
     if path.suffix in _PLANS:
         return Engine(path, backend=backend, device=device, **options)
     if path.suffix != ".onnx":
         raise InputError(f"{path}: the ending must be .onnx or one of {', '.join(_PLANS)}")
+    if not path.is_file():
+        raise InputError(f"there is no ONNX file {path}")
     if backend == "auto" and (reason := _why_no_engine(device, options)):
         logger.warning("%s runs on the CPU, on the reference engine: %s", path, reason)
-        return ReferenceEngine(path)
+        return ReferenceEngine(path, preprocess=options.get("preprocess"))
     return _cached_engine(path, backend=backend, device=device, **options)
 
 
@@ -109,33 +113,30 @@ def compile(  # noqa: A001 - the word for it, as in torch.compile
         return _cached_engine(onnx, backend=backend, device=device, **options)
 
 
-_ENGINE_OPTIONS = ("lanes", "allow_unsupported_gpu")
+_ENGINE_OPTIONS = ("lanes", "preprocess", "allow_unsupported_gpu")
 
 
 def _cached_engine(onnx: Path, *, backend: str, device: int, **options: Any) -> Engine:
     engine_options = {name: options.pop(name) for name in _ENGINE_OPTIONS if name in options}
     gpu = backends.require_gpu(device)
     library = backends.select(backend, device=gpu)
-    identity = {
-        "trtfast": _core.__version__,
-        "tensorrt": [library.product, library.version],
-        "gpu": [gpu.name, gpu.compute_capability],
-        "options": {name: value for name, value in options.items() if name != "progress"},
-    }
-    key = passport.sha256(
-        _content(onnx), json.dumps(identity, sort_keys=True, default=repr).encode()
+    key = cache.key_of(
+        onnx=_content(onnx),
+        trtfast=_core.__version__,
+        tensorrt=[library.product, library.version],
+        compute_capability=gpu.compute_capability,
+        driver=_core.driver_version() // 1000,
+        options={name: value for name, value in options.items() if name != "progress"},
     )
-    path = cache_dir() / f"{key}.engine"
-    if not (path.exists() and passport.path_of(path).exists()):
-        build(onnx, path, backend=backend, device=device, **options)
+    path = cache.get(key, lambda path: build(onnx, path, backend=backend, device=device, **options))
     return Engine(path, backend=backend, device=device, **engine_options)
 
 
-def _content(onnx: Path) -> bytes:
+def _content(onnx: Path) -> str:
     """Return the hash of a model with its external weights."""
     from . import model
 
-    return model.sha256(model.read(onnx)[0]).encode()
+    return model.sha256(model.read(onnx)[0])
 
 
 def _why_no_engine(device: int, options: dict[str, Any]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -79,7 +80,10 @@ def profiles_for(
     InputError
         If a name is unknown, or a dynamic input has no shape.
     """
-    given = [dict(shapes or {}) for shapes in (min_shapes, opt_shapes, max_shapes)]
+    given = [
+        {name: _checked(name, shape) for name, shape in (shapes or {}).items()}
+        for shapes in (min_shapes, opt_shapes, max_shapes)
+    ]
     names = {spec.name for spec in inputs}
     for name in {name for shapes in given for name in shapes} - names:
         raise InputError(f"shapes are given for {name!r}, but the inputs are {sorted(names)}")
@@ -91,11 +95,20 @@ def profiles_for(
     return [profile] if profile else []
 
 
+def _checked(name: str, shape: Sequence[int]) -> Shape:
+    try:
+        return tuple(map(operator.index, shape))
+    except TypeError:
+        raise InputError(
+            f"input {name!r}: {shape!r} is not a shape; expected integers, as in (1, 3, 224, 224)"
+        ) from None
+
+
 def _range(
     spec: TensorSpec,
-    low: Sequence[int] | None,
-    best: Sequence[int] | None,
-    high: Sequence[int] | None,
+    low: Shape | None,
+    best: Shape | None,
+    high: Shape | None,
 ) -> ShapeRange:
     best = best or high or low
     if best is None:
@@ -109,5 +122,5 @@ def _range(
     if low is None and -1 not in spec.shape:
         low = best  # the values of a shape tensor have no lowest size to fall back on
     elif low is None:
-        low = [1 if n == -1 else size for n, size in zip(spec.shape, best, strict=False)]
-    return ShapeRange(tuple(low), tuple(best), tuple(high or best))
+        low = tuple(1 if n == -1 else size for n, size in zip(spec.shape, best, strict=False))
+    return ShapeRange(low, best, high or best)

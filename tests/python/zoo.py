@@ -1,4 +1,4 @@
-"""The models that are built in CI, and run where a GPU is: real ones, and one for each odd trait."""
+"""The models that CI builds, and that run where a GPU is: real ones, and one for each trait."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def images(batch: int = 2) -> Arrays:
 
 
 def make_torch_model(name: str) -> Any:
-    """A torch model in evaluation mode; without weights, its statistics and head are not trivial."""
+    """A torch model; without weights, its statistics and its head are not trivial."""
     import torch
     import torchvision
 

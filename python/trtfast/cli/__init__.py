@@ -11,12 +11,12 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command; an error of trtfast's is one message, and exit status 1."""
+    """Run the command; an error of trtfast's or of a file is one message, and exit status 1."""
     from .app import app
 
     try:
         app(prog_name="trtfast")
-    except (Error, KeyboardInterrupt) as error:
+    except (Error, OSError, KeyboardInterrupt) as error:
         if os.environ.get("TRTFAST_DEBUG"):
             raise
         if isinstance(error, KeyboardInterrupt):

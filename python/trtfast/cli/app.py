@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +18,14 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+class CacheAction(str, Enum):
+    """What ``trtfast cache`` can do."""
+
+    list = "list"
+    clear = "clear"
+
 
 Precision = Annotated[str, typer.Option(help="fp32, fp16 or bf16.")]
 Backend = Annotated[str, typer.Option(help="auto, tensorrt or tensorrt_rtx.")]
@@ -125,3 +135,37 @@ def inspect(
     from .inspect import run_inspect
 
     run_inspect(path)
+
+
+@app.command()
+def check(
+    path: Annotated[Path, typer.Argument(help="An engine.")],
+) -> None:
+    """Say whether an engine can be loaded here, and what to do if not; needs no GPU."""
+    import trtfast
+
+    verdict = trtfast.check(path)
+    console.print(f"{path}: plan of {verdict.product} {verdict.version}")
+    if verdict.gpu:
+        console.print(f"built on {verdict.gpu}")
+    for problem in verdict.problems:
+        console.print(f"  {problem}")
+    console.print(f"Next: {verdict.advice}" if verdict.advice else "It can be loaded here.")
+    raise typer.Exit(0 if verdict.loads else 1)
+
+
+@app.command()
+def cache(
+    action: Annotated[CacheAction, typer.Argument(help="What to do.")],
+) -> None:
+    """List or clear the engines that trtfast keeps."""
+    from trtfast import cache
+
+    if action is CacheAction.clear:
+        console.print(f"freed {cache.clear() / 1e6:.1f} MB in {cache.cache_dir()}")
+        return
+    for entry in cache.entries():
+        used = datetime.fromtimestamp(entry.used).isoformat(" ", "seconds")
+        console.print(f"{entry.path.name}  {entry.size / 1e6:9.1f} MB  last used {used}")
+    total = sum(entry.size for entry in cache.entries())
+    console.print(f"{cache.cache_dir()}: {total / 1e6:.1f} of at most {cache.limit() / 1e6:.0f} MB")

@@ -102,8 +102,10 @@ def _download(weights: Any) -> tuple[dict[str, Any] | None, str]:
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_PATIENCE)
     try:
-        return weights.get_state_dict(progress=False, check_hash=True), f"weights {weights}"
+        with redirect_stdout(StringIO()):  # as above
+            state = weights.get_state_dict(progress=False, check_hash=True)
     except OSError as error:
         return None, f"random weights, for {weights} cannot be had here ({error})"
     finally:
         socket.setdefaulttimeout(patience)
+    return state, f"weights {weights}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -26,6 +27,9 @@ _ARRAYS = (".npy", ".npz")
 
 def run_model(path: Path, inputs: list[Path], save: Path | None, top: int, backend: str) -> None:
     """Run each input through a model, and print its classes or a summary of its outputs."""
+    stems = [source.stem for source in inputs]
+    if save is not None and len(set(stems)) < len(stems):
+        raise InputError(f"two inputs have one name, of {stems}: they would share a name in {save}")
     with trtfast.load(path, backend=backend) as engine:
         known = Passport.of(path)
         saved: dict[str, Array] = {}
@@ -36,7 +40,9 @@ def run_model(path: Path, inputs: list[Path], save: Path | None, top: int, backe
                 _print(name, output, known, top)
                 saved[f"{source.stem}.{name}" if len(inputs) > 1 else name] = output
     if save is not None:
-        np.savez(save, allow_pickle=False, **saved)
+        save.parent.mkdir(parents=True, exist_ok=True)
+        with save.open("wb") as file:  # by name, NumPy would add an ending
+            np.savez(file, allow_pickle=False, **saved)
         console.print(f"saved {save}")
 
 
@@ -45,10 +51,11 @@ def _read(source: Path, engine: InferenceEngine, known: Passport | None) -> dict
     if source.suffix in _ARRAYS:
         if not source.is_file():
             raise InputError(f"there is no file {source}")
-        loaded = np.load(source, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {names[0]: loaded}
-        return dict(loaded)
+        try:
+            loaded = np.load(source, allow_pickle=False)
+            return {names[0]: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+        except (ValueError, EOFError, BadZipFile) as error:
+            raise InputError(f"{source} cannot be read as arrays of numbers: {error}") from error
     return {names[0]: _preprocess(engine, known)(trtfast.read_image(source))}
 
 

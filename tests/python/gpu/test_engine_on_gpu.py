@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import zoo
 
 import trtfast
+import zoo
 
 pytestmark = [
     pytest.mark.gpu,
@@ -280,10 +280,10 @@ def test_load_builds_an_onnx_model_once(
         assert isinstance(engine, trtfast.Engine)
         wanted = engine.infer(inputs)
     (plan,) = tmp_path.glob("*.engine")
-    built = plan.stat().st_mtime_ns
+    made = plan.stat().st_ino  # a plan that is made takes the place of the one before
     with trtfast.load(onnx_of("two_in_two_out")) as engine:
         assert np.array_equal(engine.infer(inputs)["mean"], wanted["mean"])
-    assert plan.stat().st_mtime_ns == built
+    assert plan.stat().st_ino == made
 
 
 def test_compile_gives_what_the_module_gives(
@@ -318,3 +318,25 @@ def test_images_reach_the_engine_bit_for_bit(keep_io: bool, precision: str, tmp_
             wanted = engine.infer(preprocess(batch).astype(dtype))
             assert given.shape == (len(batch), 3, 60, 44)
             assert given.tobytes() == wanted.tobytes()
+
+
+def test_compiled_kernels_are_kept_for_the_next_start(
+    engine_of: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trtfast import backend, cache
+
+    if not backend.select().is_rtx:
+        pytest.skip("only TensorRT-RTX compiles kernels when it loads")
+    monkeypatch.setenv("TRTFAST_CACHE_DIR", str(tmp_path))
+    batch = zoo.images(1)
+    with trtfast.Engine(engine_of("mobilenet_v3_large")) as engine:
+        wanted = engine.infer(batch)
+        (entry,) = cache.entries()
+        kept = entry.path.read_bytes()
+        engine.infer(batch)
+        assert entry.path.stat().st_mtime == entry.used  # nothing new, so nothing written
+    with trtfast.Engine(engine_of("mobilenet_v3_large")) as engine:
+        assert np.array_equal(engine.infer(batch)["output"], wanted["output"])
+    entry.path.write_bytes(kept[: len(kept) // 2])  # a damaged cache costs time, and nothing else
+    with trtfast.Engine(engine_of("mobilenet_v3_large")) as engine:
+        assert np.array_equal(engine.infer(batch)["output"], wanted["output"])

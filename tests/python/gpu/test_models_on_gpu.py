@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import zoo
 
 import trtfast
+import zoo
 
 pytestmark = [
     pytest.mark.gpu,

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import zoo
 
 import trtfast
+import zoo
 from trtfast import backend, passport
 
 

@@ -10,7 +10,9 @@ import trtfast
 from trtfast.binding import image_preprocess
 
 
-def identity_model(dtype: int = TensorProto.FLOAT, shape: tuple[object, ...] = ("n", 3, 8, 6)) -> bytes:
+def identity_model(
+    dtype: int = TensorProto.FLOAT, shape: tuple[object, ...] = ("n", 3, 8, 6)
+) -> bytes:
     value = helper.make_tensor_value_info
     node = helper.make_node("Identity", ["image"], ["output"])
     graph = helper.make_graph(

@@ -1,0 +1,60 @@
+#include "engine/contexts.h"
+
+#include <utility>
+
+#include "error.h"
+
+namespace trtfast {
+
+using namespace tensorrt::method;  // NOLINT(google-build-using-namespace): a table of names
+using tensorrt::Capability;
+using tensorrt::ErrorScope;
+using tensorrt::Object;
+using tensorrt::require;
+
+Contexts::Contexts(std::shared_ptr<const Object> engine, std::span<const std::byte> kernels)
+    : engine_(std::move(engine)) {
+  if (!engine_->abi().has(Capability::kKernelSpecialization)) return;
+  const ErrorScope scope;
+  config_.emplace(engine_->library(),
+                  require<Error>(engine_->call<VCudaEngine::createRuntimeConfig>(),
+                                 "ICudaEngine::createRuntimeConfig", scope),
+                  engine_);
+  // Lazy specialisation changes kernels, and so the last bits, in the middle of traffic.
+  config_->call<VRuntimeConfig::setDynamicShapesKernelSpecializationStrategy>(
+      tensorrt::KernelSpecialization::kEager);
+  if (!engine_->abi().has(Capability::kRuntimeCache)) return;
+
+  void* cache = require<Error>(config_->call<VRuntimeConfig::createRuntimeCache>(),
+                               "IRuntimeConfig::createRuntimeCache", scope);
+  cache_.emplace(engine_->library(), cache, engine_);
+  if (!kernels.empty()) {
+    // Refused kernels are compiled again, which is all that a cache can lose.
+    const void* data = kernels.data();
+    static_cast<void>(cache_->call<VRuntimeCache::deserialize>(data, kernels.size()));
+  }
+  require<Error>(config_->call<VRuntimeConfig::setRuntimeCache>(cache),
+                 "IRuntimeConfig::setRuntimeCache", scope);
+}
+
+Object Contexts::make() const {
+  const ErrorScope scope;
+  void* context =
+      config_ ? engine_->call<VCudaEngine::createExecutionContextWithRuntimeConfig>(config_->get())
+              : engine_->call<VCudaEngine::createExecutionContext>(
+                    tensorrt::ContextAllocation::kStatic);
+  return {engine_->library(), require<Error>(context, "ICudaEngine::createExecutionContext", scope),
+          engine_};
+}
+
+std::vector<std::byte> Contexts::kernels() const {
+  if (!cache_) return {};
+  const ErrorScope scope;
+  const tensorrt::HostMemory memory(
+      engine_->library(),
+      require<Error>(cache_->call<VRuntimeCache::serialize>(), "IRuntimeCache::serialize", scope));
+  const auto bytes = memory.bytes();
+  return {bytes.begin(), bytes.end()};
+}
+
+}  // namespace trtfast

@@ -1,0 +1,37 @@
+// Makes the execution contexts of an engine, and keeps the kernels that they compile.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "tensorrt/api.h"
+
+namespace trtfast {
+
+class Contexts {
+ public:
+  /// @param kernels what kernels() gave in an earlier process; may be empty. TensorRT ignores those
+  ///   of another version, GPU or driver.
+  Contexts(std::shared_ptr<const tensorrt::Object> engine, std::span<const std::byte> kernels);
+
+  /// A new context, with profile 0.
+  /// @throws OutOfMemoryError
+  [[nodiscard]] tensorrt::Object make() const;
+
+  /// Whether TensorRT compiles kernels here, so that there is something to keep.
+  [[nodiscard]] bool compiles() const noexcept { return cache_.has_value(); }
+
+  /// The kernels that all contexts have compiled so far; empty if none can be kept.
+  [[nodiscard]] std::vector<std::byte> kernels() const;
+
+ private:
+  std::shared_ptr<const tensorrt::Object> engine_;
+  // TensorRT-RTX's runtime cache; the configuration refers to it, so it is declared first.
+  std::optional<tensorrt::Object> cache_;
+  std::optional<tensorrt::Object> config_;
+};
+
+}  // namespace trtfast

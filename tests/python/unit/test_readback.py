@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import onnx
+import pytest
+from onnx import helper
+
+import tiny
+from trtfast import _core, backend, readback
+from trtfast.errors import PrecisionError
+
+
+@dataclass
+class Layer:
+    """What is read of ``_core.LayerInfo``, which only a build can make."""
+
+    name: str
+    outputs: list[str]
+    inputs: list[str] = field(default_factory=list)
+    type: int = 0
+
+
+def mixed(count: int = 1) -> onnx.ModelProto:
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"], name=f"conv{i}") for i in range(count)]
+    nodes.append(helper.make_node("Softmax", ["c"], ["y"], name="soft"))
+    return tiny.model_of(nodes, [tiny.value("x", 1, 3, 8, 8)], [tiny.value("y", 1, 3, 8, 8)])
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", "float32"), ("fp16", "float16"), ("bf16", "bfloat16")]
+)
+def test_layers_in_the_right_dtype_are_counted(precision: str, dtype: str) -> None:
+    layers = [
+        Layer("cast", [dtype]),
+        Layer("conv0", [dtype]),
+        Layer("soft", ["float32"]),
+        Layer("shape", ["int64", "bool"]),
+        Layer("nothing", []),
+    ]
+    counts = readback.check(layers, mixed(), precision, ())
+    assert sum(counts.values()) == 4
+    assert counts["int64"] == 1
+    assert counts[dtype] == (3 if precision == "fp32" else 2)
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", "float16"), ("fp16", "float32"), ("bf16", "float16")]
+)
+def test_convolution_in_another_dtype_is_named(precision: str, dtype: str) -> None:
+    with pytest.raises(PrecisionError, match=rf"asked for {precision}.*conv0 in {dtype}"):
+        readback.check([Layer("conv0", [dtype])], mixed(), precision, ())
+
+
+def test_what_was_to_stay_in_float32_may() -> None:
+    counts = readback.check([Layer("conv0", ["float32"])], mixed(), "fp16", ["conv0"])
+    assert counts == {"float32": 1}
+
+
+def test_only_layers_that_compute_are_held_to_it() -> None:
+    counts = readback.check([Layer("soft", ["float32"])], mixed(), "fp16", ())
+    assert counts == {"float32": 1}
+
+
+def test_many_are_named_in_part() -> None:
+    layers = [Layer(f"conv{i}", ["float32"]) for i in range(7)]
+    with pytest.raises(PrecisionError, match="7 layers") as caught:
+        readback.check(layers, mixed(7), "fp16", ())
+    assert "conv4 in float32, …" in str(caught.value)
+    assert "conv5" not in str(caught.value)
+
+
+def _real_layers(model: onnx.ModelProto) -> Sequence[_core.LayerInfo]:
+    data = model.SerializeToString()
+    return _core.build(backend.select(), data, "", [], None, None, [], 0, None).layers
+
+
+def test_layers_of_a_real_network() -> None:
+    model = tiny.dense(2, 8)  # float32, as nothing was cast
+    layers = _real_layers(model)
+    assert "project" in [layer.name for layer in layers]
+    assert set(readback.check(layers, model, "fp32", ())) == {"float32"}
+    with pytest.raises(PrecisionError, match="project in float32"):
+        readback.check(layers, model, "fp16", ())
+
+
+def test_dtypes_of_an_engine() -> None:
+    def layer(*outputs: dict[str, str]) -> dict[str, object]:
+        return {"Name": "layer", "Outputs": list(outputs)}
+
+    told = {
+        "Layers": [
+            layer({"Datatype": "Half"}, {"Datatype": "Float"}),
+            layer({"Format/Datatype": "Row major linear FP16 format"}),
+            layer({"Datatype": "Float"}),
+            layer({"Format/Datatype": "Row major linear FP32"}),
+            layer({"Datatype": "BFloat16"}),
+            layer({"Format/Datatype": "Channel major BF16 format"}),
+            layer({"Datatype": "Int64"}),
+            layer(),
+            "a name only",
+        ],
+        "Bindings": [],
+    }
+    counts = readback.engine_dtypes(json.dumps(told))
+    assert counts == {"float16": 2, "float32": 2, "bfloat16": 2, "int64": 1}
+    assert readback.engine_dtypes('{"Layers": []}') == {}
