@@ -32,7 +32,8 @@ struct Slot final : tensorrt::OutputSink {
   cuda::PinnedBuffer pinned;
   void* bound = nullptr;  // the address that the context knows
   Shape shape;
-  bool told = true;  // whether the shape is that of the output's data
+  bool second_half = false;  // of an input on the host: where in `pinned` its value is
+  bool told = true;          // whether the shape is that of the output's data
 
   void* provide(std::size_t bytes) noexcept override {
     try {
@@ -79,6 +80,21 @@ struct Lane::Resources {
     require<Error>(context.call<VExecutionContext::setTensorAddress>(spec.name.c_str(), address),
                    "IExecutionContext::setTensorAddress", scope);
     slot.bound = address;
+  }
+
+  // TensorRT looks at a value on the host again only when its address changes: a value that is
+  // overwritten in place gives an output of the new shape, computed for the old one.
+  void set_host_value(const TensorSpec& spec, Slot& slot, std::span<const std::byte> value) {
+    const std::size_t half = std::max(value.size(), kSmallestBuffer);
+    slot.pinned.reserve(2 * half);
+    std::byte* const current = slot.pinned.data() + (slot.second_half ? half : 0);
+    if (slot.bound == current && std::ranges::equal(value, std::span(current, value.size())))
+      return;
+    slot.second_half = !slot.second_half;
+    std::byte* const next = slot.pinned.data() + (slot.second_half ? half : 0);
+    std::ranges::copy(value, next);
+    bind(spec, slot, next);
+    new_shapes = true;
   }
 
   void send_images(Slot& slot, const TensorView& input) const {
@@ -162,14 +178,14 @@ void Lane::bind_inputs(std::span<const TensorView> inputs) {
       own.send_images(slot, input);
       continue;
     }
+    if (spec.on_host) {
+      own.set_host_value(spec, slot, {input.data, bytes});
+      continue;
+    }
     slot.pinned.reserve(std::max(bytes, kSmallestBuffer));
     if (bytes > 0) std::memcpy(slot.pinned.data(), input.data, bytes);  // none: no address either
-    if (spec.on_host) {
-      own.bind(spec, slot, slot.pinned.data());
-    } else {
-      TRTFAST_CUDA(cudaMemcpyAsync(slot.device.data(), slot.pinned.data(), bytes,
-                                   cudaMemcpyHostToDevice, stream));
-    }
+    TRTFAST_CUDA(cudaMemcpyAsync(slot.device.data(), slot.pinned.data(), bytes,
+                                 cudaMemcpyHostToDevice, stream));
   }
 }
 

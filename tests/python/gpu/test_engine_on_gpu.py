@@ -340,3 +340,16 @@ def test_compiled_kernels_are_kept_for_the_next_start(
     entry.path.write_bytes(kept[: len(kept) // 2])  # a damaged cache costs time, and nothing else
     with trtfast.Engine(engine_of("mobilenet_v3_large")) as engine:
         assert np.array_equal(engine.infer(batch)["output"], wanted["output"])
+
+
+def test_values_that_decide_shapes_may_change_from_call_to_call(
+    onnx_of: Callable[[str], Path], engine_of: Callable[[str], Path]
+) -> None:
+    row = np.random.default_rng(5).standard_normal((1, 6), np.float32)
+    reference = trtfast.ReferenceEngine(onnx_of("expand"))
+    with trtfast.Engine(engine_of("expand"), lanes=1) as engine:
+        for count in (2, 8, 1, 8, 3, 3):
+            inputs = {"row": row, "size": np.array([count, 6])}
+            given, wanted = engine.infer(inputs)["output"], reference.infer(inputs)["output"]
+            assert given.shape == (count, 6)
+            np.testing.assert_allclose(given, wanted, atol=1e-2)
