@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Attempt",
     "can_run",
+    "check_backend",
     "find",
     "gpu",
     "is_gpu_allowed",
@@ -41,6 +44,7 @@ _FOLDERS = (
     "/opt/tensorrt/lib",
 )
 _PRODUCTS = {"tensorrt": False, "tensorrt_rtx": True}  # → is it TensorRT-RTX?
+_VERSION = re.compile(r"\d+(\.\d+){0,3}")
 
 _INSTALL = (
     'Install one, as in pip install "trtfast[cu13]" (TensorRT, for data-centre and all other GPUs) '
@@ -62,8 +66,9 @@ class Attempt:
 def find() -> list[Attempt]:
     """Look for TensorRT everywhere it may be, in the order in which it is chosen.
 
-    Where ``TRTFAST_TENSORRT_PATH`` is set, to a folder or a library, that is the only place; else
-    the pip packages, found without being imported, the system's loader, and the usual folders.
+    Where ``TRTFAST_TENSORRT_PATH`` is set, to a folder or a library, or several with colons
+    between, that is the only place; else the pip packages, found without being imported, the
+    system's loader, and the usual folders.
     """
     _log.connect()
     attempts: list[Attempt] = []
@@ -89,7 +94,7 @@ def select(
 
     Parameters
     ----------
-    backend : "auto", "tensorrt" or "tensorrt_rtx"
+    backend : "auto", "tensorrt", "tensorrt_rtx", or a version as "10.16"
     device : the GPU it is for, if any
         Preferred is a library that lists it as supported.
     version : str, optional
@@ -102,26 +107,35 @@ def select(
     UnsupportedVersionError
         If those found are all of versions that trtfast does not drive.
     """
-    if backend != "auto" and backend not in _PRODUCTS:
-        raise InputError(
-            f"backend {backend!r} is unknown: use 'auto', 'tensorrt' or 'tensorrt_rtx'"
-        )
+    check_backend(backend)
     attempts = find()
-    libraries = [
-        attempt.library
-        for attempt in attempts
-        if attempt.library is not None
-        and (backend == "auto" or attempt.library.is_rtx == _PRODUCTS[backend])
-    ]
-    if not libraries:
+    found = (attempt.library for attempt in attempts if attempt.library is not None)
+    candidates = [library for library in found if _is_wanted(library, backend)]
+    if not candidates:
         raise _not_found(backend, attempts)
-    return min(
-        libraries,
+    chosen = min(
+        candidates,
         key=lambda library: (
             version is not None and library.version != version,
             device is not None and not library.supports(device.compute_capability),
         ),
     )
+    if chosen.newer_than_tested:
+        warnings.warn(
+            f"{chosen.product} {chosen.version} is newer than any that this trtfast was tested "
+            "with; upgrade trtfast if something is wrong",
+            stacklevel=2,
+        )
+    return chosen
+
+
+def check_backend(backend: str) -> None:
+    """Raise InputError unless the name is one that :func:`select` takes."""
+    if backend != "auto" and backend not in _PRODUCTS and not _VERSION.fullmatch(backend):
+        raise InputError(
+            f"backend {backend!r} is unknown: use 'auto', 'tensorrt', 'tensorrt_rtx', or a version "
+            "as '10.16'"
+        )
 
 
 def libraries() -> list[_core.Library]:
@@ -170,9 +184,9 @@ def is_gpu_allowed(allow_unsupported_gpu: bool | None) -> bool:
 
 def _candidates() -> Iterator[tuple[str, Path]]:
     if given := os.environ.get("TRTFAST_TENSORRT_PATH"):
-        path = Path(given)
-        found = _libraries_in(path) if path.is_dir() else [path]
-        yield from (("TRTFAST_TENSORRT_PATH", file) for file in found or [path / _SONAMES[0]])
+        for path in map(Path, given.split(os.pathsep)):
+            found = _libraries_in(path) if path.is_dir() else [path]
+            yield from (("TRTFAST_TENSORRT_PATH", file) for file in found or [path / _SONAMES[0]])
         return
     for package in _PACKAGES:
         spec = importlib.util.find_spec(package)
@@ -181,6 +195,12 @@ def _candidates() -> Iterator[tuple[str, Path]]:
     yield from (("system loader", Path(name)) for name in _SONAMES)
     for folder in _FOLDERS:
         yield from (("system folder", file) for file in _libraries_in(Path(folder)))
+
+
+def _is_wanted(library: _core.Library, backend: str) -> bool:
+    if backend in _PRODUCTS:
+        return library.is_rtx == _PRODUCTS[backend]
+    return backend == "auto" or f"{library.version}.".startswith(f"{backend}.")
 
 
 def _libraries_in(folder: Path) -> list[Path]:

@@ -60,12 +60,9 @@ def load(
         If there is no such file, or its ending is none of the above.
     """
     path = Path(path)
-    if backend not in ("auto", "reference", "tensorrt", "tensorrt_rtx"):
-        raise InputError(
-            f"backend {backend!r} is unknown: use 'auto', 'tensorrt', 'tensorrt_rtx' or 'reference'"
-        )
     if backend == "reference":
         return ReferenceEngine(path, preprocess=options.get("preprocess"))
+    backends.check_backend(backend)
     if path.suffix in _PLANS:
         return Engine(path, backend=backend, device=device, **options)
     if path.suffix != ".onnx":

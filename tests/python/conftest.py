@@ -40,13 +40,14 @@ def pytest_report_header() -> str:
 
 @pytest.fixture(scope="session")
 def onnx_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The ONNX file of a model of the zoo, made once."""
-    made: dict[str, Path] = {}
+    """The ONNX file of a model of the zoo, made once; in TRTFAST_TEST_MODELS it is kept."""
+    kept = os.environ.get("TRTFAST_TEST_MODELS")
+    folder = Path(kept) if kept else tmp_path_factory.mktemp("onnx")
+    folder.mkdir(parents=True, exist_ok=True)
 
     def make(name: str) -> Path:
-        if name not in made:
-            made[name] = zoo.CASES[name].make(tmp_path_factory.mktemp("onnx") / f"{name}.onnx")
-        return made[name]
+        path = folder / f"{name}.onnx"
+        return path if path.exists() else zoo.CASES[name].make(path)
 
     return make
 

@@ -173,7 +173,7 @@ except trtfast.TensorRTNotFoundError as error:
 
 
 def test_unknown_backend() -> None:
-    with pytest.raises(InputError, match="backend 'trt' is unknown: use 'auto', 'tensorrt' or"):
+    with pytest.raises(InputError, match="backend 'trt' is unknown: use 'auto', 'tensorrt'"):
         backend.select("trt")
 
 
