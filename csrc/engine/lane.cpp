@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <exception>
 #include <string>
 #include <utility>
 
@@ -21,8 +22,10 @@ using tensorrt::ErrorScope;
 using tensorrt::Object;
 using tensorrt::require;
 
-// TensorRT wants an address for every tensor, an empty one too.
-constexpr std::size_t kSmallestBuffer = 256;
+// TensorRT wants addresses that are multiples of this, and one for every tensor, an empty one too.
+constexpr std::size_t kAlignment = 256;
+constexpr std::size_t kSmallestBuffer = kAlignment;
+constexpr int kNoProfile = -1;
 
 /// The memory of one tensor. As the sink of an output whose shape depends on data, it grows while
 /// TensorRT runs.
@@ -32,15 +35,17 @@ struct Slot final : tensorrt::OutputSink {
   cuda::PinnedBuffer pinned;
   void* bound = nullptr;  // the address that the context knows
   Shape shape;
-  bool second_half = false;  // of an input on the host: where in `pinned` its value is
-  bool told = true;          // whether the shape is that of the output's data
+  bool second_half = false;    // of an input on the host: where in `pinned` its value is
+  std::exception_ptr failure;  // why provide() had no memory
+  bool told = true;            // whether the shape is that of the output's data
 
   void* provide(std::size_t bytes) noexcept override {
     try {
       device.reserve(std::max(bytes, kSmallestBuffer));
       return device.data();
-    } catch (const Error&) {
-      return nullptr;  // TensorRT fails the enqueue, which reports it
+    } catch (...) {
+      failure = std::current_exception();  // it must not pass through TensorRT,
+      return nullptr;                      // which fails the enqueue
     }
   }
   void set_shape(const tensorrt::Dims& dims) noexcept override {
@@ -85,7 +90,7 @@ struct Lane::Resources {
   // TensorRT looks at a value on the host again only when its address changes: a value that is
   // overwritten in place gives an output of the new shape, computed for the old one.
   void set_host_value(const TensorSpec& spec, Slot& slot, std::span<const std::byte> value) {
-    const std::size_t half = std::max(value.size(), kSmallestBuffer);
+    const std::size_t half = (value.size() / kAlignment + 1) * kAlignment;
     slot.pinned.reserve(2 * half);
     std::byte* const current = slot.pinned.data() + (slot.second_half ? half : 0);
     if (slot.bound == current && std::ranges::equal(value, std::span(current, value.size())))
@@ -148,12 +153,13 @@ void Lane::bind_inputs(std::span<const TensorView> inputs) {
   const ErrorScope scope;
   const int profile = plan_->profile_for(inputs);
   if (profile != own.profile) {
+    own.profile = kNoProfile;  // a failure on the way leaves neither profile nor shapes
+    for (auto& slot : own.inputs) slot.shape.clear();
     require<Error>(
         own.context.call<VExecutionContext::setOptimizationProfileAsync>(profile, stream),
         "IExecutionContext::setOptimizationProfileAsync", scope);
     own.stream.synchronize();
     own.profile = profile;
-    for (auto& slot : own.inputs) slot.shape.clear();
   }
   for (std::size_t index = 0; index < inputs.size(); ++index) {
     const TensorSpec& spec = plan_->inputs()[index];
@@ -215,8 +221,12 @@ void Lane::bind_outputs() {
 
 void Lane::enqueue() {
   const ErrorScope scope;
-  require<Error>(resources_->context.call<VExecutionContext::enqueueV3>(resources_->stream.get()),
-                 "IExecutionContext::enqueueV3", scope);
+  const bool done =
+      resources_->context.call<VExecutionContext::enqueueV3>(resources_->stream.get());
+  for (auto& slot : resources_->outputs) {
+    if (const auto failure = std::exchange(slot.failure, nullptr)) std::rethrow_exception(failure);
+  }
+  require<Error>(done, "IExecutionContext::enqueueV3", scope);
 }
 
 void Lane::copy_out() {

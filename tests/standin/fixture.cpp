@@ -1,0 +1,104 @@
+#include "fixture.h"
+
+#include <cuda_runtime_api.h>
+#include <dlfcn.h>
+
+#include <cstdlib>
+
+#include "fake_cuda.h"
+
+namespace standin_test {
+
+const std::vector<Release>& releases() {
+  static const std::vector<Release> all = {
+      {"10.0", "libnvinfer.so.10", "10.0.0.77", "trt10"},
+      {"10.10", "libnvinfer.so.10", "10.10.0.77", "trt10"},
+      {"10.16", "libnvinfer.so.10", "10.16.0.77", "trt10"},
+      {"11.0", "libnvinfer.so.11", "11.0.0.77", "trt11"},
+      {"11.1", "libnvinfer.so.11", "11.1.0.77", "trt11"},
+      {"rtx1.3", "libtensorrt_rtx.so.1", "1.3.0.77", "rtx14"},
+      {"rtx1.4", "libtensorrt_rtx.so.1", "1.4.0.77", "rtx14"},
+      {"rtx1.5", "libtensorrt_rtx.so.1", "1.5.0.77", "rtx15"},
+      {"rtx1.7", "libtensorrt_rtx.so.1", "1.7.0.77", "rtx15"},
+  };
+  return all;
+}
+
+std::string path_of(const char* folder, const char* core) {
+  const char* moved = std::getenv("TRTFAST_STANDIN_DIR");
+  return std::string(moved != nullptr ? moved : STANDIN_DIR) + "/" + folder + "/" + core;
+}
+
+Recording::Recording(const std::string& path) {
+  void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD);
+  const auto find = [handle]<class Function>(const char* name, Function& function) {
+    function = reinterpret_cast<Function>(dlsym(handle, name));
+  };
+  find("standin_calls", calls_);
+  find("standin_violations", violations_);
+  find("standin_live_objects", live_objects_);
+  find("standin_count", count_);
+  find("standin_reset", reset_);
+}
+
+void StandinTest::SetUp() {
+  int gpus = 0;
+  if (cudaGetDeviceCount(&gpus) != cudaSuccess && !fake_cuda::is_fake()) {
+    GTEST_SKIP() << "no GPU: " << cudaGetErrorName(cudaGetLastError());
+  }
+  fake_cuda::reset();
+  const std::string path = path_of(GetParam().folder, GetParam().core);
+  library_ = trtfast::tensorrt::Library::open(path);
+  recording_ = std::make_unique<Recording>(path);
+  recording_->forget();
+}
+
+void StandinTest::TearDown() {
+  if (recording_ == nullptr) return;  // skipped
+  EXPECT_EQ(recording_->violations(), "");
+  EXPECT_EQ(recording_->live_objects(), "");
+  EXPECT_EQ(fake_cuda::faults(), "");
+  EXPECT_EQ(fake_cuda::leaks(), "");
+  EXPECT_EQ(cudaGetLastError(), cudaSuccess) << "an error was handled, but not cleared";
+  int device = -1;
+  EXPECT_EQ(cudaGetDevice(&device), cudaSuccess);
+  EXPECT_EQ(device, 0) << "the caller's GPU is no more the current one";
+  fake_cuda::reset();
+}
+
+bool StandinTest::is_rtx() const { return trtfast::tensorrt::is_rtx(library_->abi().generation()); }
+
+std::vector<std::byte> StandinTest::build(const std::string& model,
+                                          const std::vector<trtfast::Profile>& profiles) {
+  trtfast::BuildOptions options;
+  options.profiles = profiles;
+  const auto result =
+      trtfast::build(library_, bytes_of(model), "", options, [](const auto&) { return true; });
+  const auto plan = result.plan.bytes();
+  return {plan.begin(), plan.end()};
+}
+
+std::unique_ptr<trtfast::Engine> StandinTest::load(std::span<const std::byte> plan, int lanes,
+                                                   int device) {
+  trtfast::EngineOptions options;
+  options.lanes = lanes;
+  options.device = device;
+  options.allow_unsupported_gpu = !fake_cuda::is_fake();  // the stand-in runs on every GPU
+  return std::make_unique<trtfast::Engine>(library_, plan, options);
+}
+
+std::span<const std::byte> bytes_of(const std::string& text) {
+  return std::as_bytes(std::span(text));
+}
+
+trtfast::Profile profile(const std::string& input, const trtfast::Shape& min,
+                         const trtfast::Shape& opt, const trtfast::Shape& max) {
+  return {{input, {min, opt, max}}};
+}
+
+Values run(trtfast::Engine& engine, const Values& input, const trtfast::Shape& shape) {
+  const std::vector inputs = {view(input, shape)};
+  return values_of(engine.infer(inputs).front());
+}
+
+}  // namespace standin_test

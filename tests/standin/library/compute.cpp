@@ -1,0 +1,116 @@
+#include "compute.h"
+
+#include <cstring>
+#include <memory>
+#include <numeric>
+#include <utility>
+
+#include "cuda.h"
+
+namespace standin {
+namespace {
+
+template <class T>
+std::vector<std::byte> bytes(const std::vector<T>& values) {
+  std::vector<std::byte> copy(values.size() * sizeof(T));
+  if (!copy.empty()) std::memcpy(copy.data(), values.data(), copy.size());
+  return copy;
+}
+
+std::vector<std::byte> read_bytes(const Operand& operand) {
+  std::vector<std::byte> values(bytes_of(operand.shape, operand.type));
+  if (values.empty()) return values;
+  if (operand.on_host) {
+    std::memcpy(values.data(), operand.address, values.size());
+  } else {
+    cuda().read(values.data(), operand.address, values.size());
+  }
+  return values;
+}
+
+std::vector<float> read_floats(const Operand& operand) {
+  const auto raw = read_bytes(operand);
+  std::vector<float> values(raw.size() / sizeof(float));
+  if (!values.empty()) std::memcpy(values.data(), raw.data(), raw.size());
+  return values;
+}
+
+void write_bytes(const std::vector<std::byte>& values, const Operand& output) {
+  if (values.empty()) return;
+  if (output.on_host) {
+    std::memcpy(output.address, values.data(), values.size());
+  } else {
+    cuda().write(output.address, values.data(), values.size());
+  }
+}
+
+struct Work {
+  Op op;
+  std::vector<Operand> inputs;
+  Operand output;
+  std::vector<std::byte> values;  // where they are computed already
+  bool computed;
+
+  static void run(void* argument) noexcept {
+    const std::unique_ptr<Work> work(static_cast<Work*>(argument));
+    if (!work->computed) work->values = compute(work->op, work->inputs, work->output.shape);
+    write_bytes(work->values, work->output);
+  }
+};
+
+bool launch_work(void* stream, std::unique_ptr<Work> work) {
+  Work* argument = work.release();  // run() takes it back
+  if (cuda().launch(stream, &Work::run, argument)) return true;
+  delete argument;
+  return false;
+}
+
+}  // namespace
+
+std::size_t bytes_of(const Shape& shape, DataType type) noexcept {
+  if (type == DataType::kInt64) return volume(shape) * 8;
+  return volume(shape) * (type == DataType::kHalf ? 2 : 4);
+}
+
+Shape shape_values(const TensorDef& tensor, const void* address) {
+  Shape values(volume(tensor.shape));
+  if (tensor.type == DataType::kInt64) {
+    std::memcpy(values.data(), address, values.size() * sizeof(std::int64_t));
+    return values;
+  }
+  std::vector<std::int32_t> small(values.size());
+  std::memcpy(small.data(), address, small.size() * sizeof(std::int32_t));
+  values.assign(small.begin(), small.end());
+  return values;
+}
+
+std::vector<std::byte> compute(const Op& op, const std::vector<Operand>& inputs,
+                               const Shape& shape) {
+  if (op.kind == "copy") return read_bytes(inputs[0]);
+  if (op.kind == "shape") return bytes(inputs[0].shape);
+  if (op.kind == "fill") {
+    std::vector<float> values(volume(shape));
+    std::iota(values.begin(), values.end(), 1.0F);
+    return bytes(values);
+  }
+  auto values = read_floats(inputs[0]);
+  if (op.kind == "affine") {
+    for (auto& value : values) value = (op.scale * value) + op.offset;
+  } else if (op.kind == "add") {
+    const auto other = read_floats(inputs[1]);
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] += other[i];
+  } else if (op.kind == "positive") {
+    std::erase_if(values, [](float value) { return value <= 0; });
+  }
+  return bytes(values);
+}
+
+bool launch(void* stream, const Op& op, const std::vector<Operand>& inputs, const Operand& output) {
+  return launch_work(stream, std::make_unique<Work>(Work{op, inputs, output, {}, false}));
+}
+
+bool launch_write(void* stream, std::vector<std::byte> values, const Operand& output) {
+  return launch_work(stream, std::make_unique<Work>(Work{{}, {}, output, std::move(values), true}));
+}
+
+}  // namespace standin

@@ -1,0 +1,34 @@
+// What the stand-in's "layers" compute.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "model.h"
+
+namespace standin {
+
+/// A tensor at the time of an enqueue.
+struct Operand {
+  void* address;
+  Shape shape;
+  DataType type;
+  bool on_host;
+};
+
+[[nodiscard]] std::size_t bytes_of(const Shape& shape, DataType type) noexcept;
+
+/// The values of a shape tensor.
+[[nodiscard]] Shape shape_values(const TensorDef& tensor, const void* address);
+
+/// Reads the inputs and computes the output's bytes; `shape` is the output's.
+[[nodiscard]] std::vector<std::byte> compute(const Op& op, const std::vector<Operand>& inputs,
+                                             const Shape& shape);
+
+/// Computes an output in a stream's order. False where the stream takes no work.
+bool launch(void* stream, const Op& op, const std::vector<Operand>& inputs, const Operand& output);
+
+/// Writes an output in a stream's order.
+bool launch_write(void* stream, std::vector<std::byte> values, const Operand& output);
+
+}  // namespace standin

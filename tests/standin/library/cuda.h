@@ -1,0 +1,16 @@
+// The device that the stand-in computes on.
+#pragma once
+
+#include <string>
+
+#include "cuda_hooks.h"
+
+namespace standin {
+
+/// The test's fake of the CUDA runtime where it is linked in, else the driver.
+[[nodiscard]] const CudaHooks& cuda() noexcept;
+
+/// As TensorRT words it.
+[[nodiscard]] std::string out_of_memory(std::size_t bytes);
+
+}  // namespace standin

@@ -1,0 +1,167 @@
+// The implementations behind the public objects. Which methods each has is in its make_table().
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model.h"
+#include "recorder.h"
+
+namespace standin {
+
+struct Builder : Object {
+  static constexpr Kind kKind = Kind::kBuilder;
+  static constexpr bool kOneThread = true;
+  static VTable make_table();
+  void dispose() noexcept {}
+};
+
+struct Tensor : Object {
+  static constexpr Kind kKind = Kind::kTensor;
+  static constexpr bool kOneThread = true;
+  static VTable make_table();
+  void dispose() noexcept {}
+  TensorDef definition;
+};
+
+struct Layer : Object {
+  static constexpr Kind kKind = Kind::kLayer;
+  static constexpr bool kOneThread = true;
+  static VTable make_table();
+  void dispose() noexcept {}
+  Op op;
+  std::vector<std::shared_ptr<Tensor>> inputs;  // null where an optional input is not there
+  std::vector<std::shared_ptr<Tensor>> outputs;
+};
+
+struct Network : Object {
+  static constexpr Kind kKind = Kind::kNetwork;
+  static constexpr bool kOneThread = true;
+  static VTable make_table();
+  void dispose() noexcept {}
+  void fill(const Model& parsed);  // as the parser does
+  Model model;
+  Object* parser = nullptr;  // that holds the weights
+  std::vector<std::shared_ptr<Tensor>> inputs;
+  std::vector<std::shared_ptr<Layer>> layers;
+};
+
+struct Profile : Object {
+  static constexpr Kind kKind = Kind::kProfile;
+  static constexpr bool kOneThread = true;
+  static VTable make_table();
+  void dispose() noexcept {}
+  std::map<std::string, Range> dims;
+  std::map<std::string, Range> values;
+};
+
+struct Config : Object {
+  static constexpr Kind kKind = Kind::kConfig;
+  static constexpr bool kOneThread = true;
+  static VTable make_table();
+  void dispose() noexcept {}
+  std::vector<const Profile*> profiles;
+  void* monitor = nullptr;
+  std::int32_t level = 3;
+  std::int32_t targets = 0;
+};
+
+struct HostMemory : Object {
+  static constexpr Kind kKind = Kind::kHostMemory;
+  static constexpr bool kOneThread = false;
+  static VTable make_table();
+  void dispose() noexcept {}
+  std::string bytes;
+};
+
+struct Runtime : Object {
+  static constexpr Kind kKind = Kind::kRuntime;
+  static constexpr bool kOneThread = true;
+  static VTable make_table();
+  void dispose() noexcept {}
+  std::int32_t max_threads = 1;
+};
+
+struct Engine : Object {
+  static constexpr Kind kKind = Kind::kEngine;
+  static constexpr bool kOneThread = false;
+  static VTable make_table();
+  void dispose() noexcept;
+  Model model;
+  int device = 0;
+  void* weights = nullptr;  // device memory
+};
+
+struct RuntimeConfig : Object {
+  static constexpr Kind kKind = Kind::kRuntimeConfig;
+  static constexpr bool kOneThread = true;
+  static VTable make_table();
+  void dispose() noexcept {}
+  struct RuntimeCache* cache = nullptr;
+};
+
+/// The kernels that the contexts of a configuration compiled: here, how often one was made.
+struct RuntimeCache : Object {
+  static constexpr Kind kKind = Kind::kRuntimeCache;
+  static constexpr bool kOneThread = false;
+  static VTable make_table();
+  void dispose() noexcept {}
+  std::atomic<int> kernels = 0;
+};
+
+struct Inspector : Object {
+  static constexpr Kind kKind = Kind::kInspector;
+  static constexpr bool kOneThread = true;
+  static VTable make_table();
+  void dispose() noexcept {}
+  std::string text;
+};
+
+/// The object that this one was made from, where that is a T.
+template <class T>
+T& parent_of(const Object& object) noexcept {
+  return *static_cast<T*>(object.parent);
+}
+
+/// What a context knows of one tensor.
+struct Binding {
+  Shape shape;
+  bool has_shape = false;
+  void* address = nullptr;
+  void* allocator = nullptr;
+  Shape values;  // of a shape tensor, as first read at this address
+  bool has_values = false;
+};
+
+struct Context : Object {
+  static constexpr Kind kKind = Kind::kContext;
+  static constexpr bool kOneThread = true;
+  static VTable make_table();
+  void dispose() noexcept;
+  [[nodiscard]] const Engine& engine() const noexcept { return parent_of<Engine>(*this); }
+  [[nodiscard]] const Model& model() const noexcept { return engine().model; }
+  void forget_shapes();  // of dynamic inputs
+
+  int profile = 0;
+  std::map<std::string, Binding> bindings;
+  void* scratch = nullptr;         // device memory
+  void* last_stream = nullptr;     // of the last enqueue
+  void* profile_stream = nullptr;  // of the last change of profile
+  std::size_t enqueues = 0;
+};
+
+/// The implementation behind a public object that the user passes; null if it is no live T.
+template <class T>
+T* object_of(void* face) {
+  if (face == nullptr) return nullptr;
+  void* implementation = static_cast<Face*>(face)->implementation;
+  if (!Recorder::instance().alive(implementation)) return nullptr;
+  auto* object = static_cast<Object*>(implementation);
+  return object->kind == T::kKind ? static_cast<T*>(object) : nullptr;
+}
+
+}  // namespace standin
