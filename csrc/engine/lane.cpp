@@ -87,10 +87,10 @@ struct Lane::Resources {
     slot.bound = address;
   }
 
-  // TensorRT looks at a value on the host again only when its address changes: a value that is
+  // TensorRT looks at a value on the host again only when its address is set: a value that is
   // overwritten in place gives an output of the new shape, computed for the old one.
   void set_host_value(const TensorSpec& spec, Slot& slot, std::span<const std::byte> value) {
-    const std::size_t half = (value.size() / kAlignment + 1) * kAlignment;
+    const std::size_t half = ((value.size() / kAlignment) + 1) * kAlignment;
     slot.pinned.reserve(2 * half);
     std::byte* const current = slot.pinned.data() + (slot.second_half ? half : 0);
     if (slot.bound == current && std::ranges::equal(value, std::span(current, value.size())))

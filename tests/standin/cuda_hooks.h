@@ -1,5 +1,5 @@
 // How a stand-in library reaches "device" memory: a table of functions that the test's fake CUDA
-// runtime exports under kCudaHooksSymbol. Where no one exports it, the stand-in uses the driver.
+// runtime exports under kCudaHooksSymbol.
 #pragma once
 
 #include <cstddef>

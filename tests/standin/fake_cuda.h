@@ -11,9 +11,6 @@
 
 namespace fake_cuda {
 
-/// False where the tests run on CUDA and a GPU, on which nothing can be set and nothing is checked.
-[[nodiscard]] bool is_fake();
-
 /// As at first: two GPUs of compute capability 8.9, immediate work, no failures, nothing counted.
 /// Memory and streams that are alive stay so.
 void reset();

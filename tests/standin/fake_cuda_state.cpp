@@ -113,8 +113,6 @@ cudaError_t usable(const std::shared_ptr<Stream>& stream, const char* function) 
   return fault(std::string(function) + ": a stream of another GPU than the current one");
 }
 
-bool is_fake() { return true; }
-
 void reset() {
   current = 0;
   last_error = cudaSuccess;

@@ -7,7 +7,7 @@
 
 namespace standin {
 
-/// The test's fake of the CUDA runtime where it is linked in, else the driver.
+/// The test's fake of the CUDA runtime.
 [[nodiscard]] const CudaHooks& cuda() noexcept;
 
 /// As TensorRT words it.
