@@ -174,7 +174,7 @@ class Engine:
         Raises
         ------
         InputError
-            If the engine has no preprocessing, or does not take images, or a image is none.
+            If the engine has no preprocessing or takes no images, or what is given is no image.
         ClosedError, OutOfMemoryError, CudaError
         """
         preprocess = binding.image_preprocess(self._preprocess, self._inputs)
