@@ -83,6 +83,12 @@ std::string names_of(const std::vector<Input>& inputs) {
   return names;
 }
 
+auto bounds_of(const ShapeRange& range) {
+  return std::array{std::pair{ProfileSelector::kMin, &range.min},
+                    std::pair{ProfileSelector::kOpt, &range.opt},
+                    std::pair{ProfileSelector::kMax, &range.max}};
+}
+
 // Before TensorRT 10.11 shape values have 32 bits.
 bool set_values(const View& profile, const char* input, ProfileSelector select,
                 const Shape& values) {
@@ -110,10 +116,7 @@ void set_shape_values(const View& profile, const Input& input, const ShapeRange&
                      "hold for " +
                      str(range.min) + ", " + str(range.opt) + ", " + str(range.max));
   }
-  const std::array selected = {std::pair{ProfileSelector::kMin, &range.min},
-                               std::pair{ProfileSelector::kOpt, &range.opt},
-                               std::pair{ProfileSelector::kMax, &range.max}};
-  for (const auto& [select, values] : selected) {
+  for (const auto& [select, values] : bounds_of(range)) {
     const ErrorScope scope;
     require<InputError>(set_values(profile, input.name.c_str(), select, *values),
                         "IOptimizationProfile::setShapeValues", scope);
@@ -135,10 +138,7 @@ void set_dimensions(const View& profile, const Input& input, const ShapeRange& r
     throw InputError("input '" + input.name + "': min <= opt <= max does not hold for " +
                      str(range.min) + ", " + str(range.opt) + ", " + str(range.max));
   }
-  const std::array selected = {std::pair{ProfileSelector::kMin, &range.min},
-                               std::pair{ProfileSelector::kOpt, &range.opt},
-                               std::pair{ProfileSelector::kMax, &range.max}};
-  for (const auto& [select, shape] : selected) {
+  for (const auto& [select, shape] : bounds_of(range)) {
     const ErrorScope scope;
     const tensorrt::Dims dims = to_dims(*shape);
     require<InputError>(

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import backend as backends
-from . import passport
 from .errors import EngineIncompatibleError, InputError
 from .passport import Header, Passport
 
@@ -91,7 +90,7 @@ def check(path: str | os.PathLike[str], *, device: int = 0) -> Verdict:
 def _damage(plan: bytes, header: Header, known: Passport | None) -> list[str]:
     if header.size is not None and len(plan) < header.size:
         return [f"it is cut short: {len(plan)} of {header.size} bytes"]
-    if known is not None and known.plan_sha256 != passport.sha256(plan):
+    if known is not None and not known.describes(plan):
         return ["it is not the plan that its passport describes"]
     return []
 

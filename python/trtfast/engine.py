@@ -231,7 +231,7 @@ def _read(source: str | os.PathLike[str] | bytes) -> tuple[bytes, Passport | Non
         raise InputError(f"there is no engine file {path}")
     plan = path.read_bytes()
     known = Passport.of(path)
-    if known is not None and known.plan_sha256 != passport.sha256(plan):
+    if known is not None and not known.describes(plan):
         raise EngineIncompatibleError(
             f"{path} is not the plan that its passport {passport.path_of(path).name} describes: it "
             "is damaged or was replaced. Build it again, or delete the passport."

@@ -92,6 +92,10 @@ class Passport:
                 f"{path} is damaged ({error}): delete it, or build the engine again"
             ) from error
 
+    def describes(self, plan: bytes) -> bool:
+        """Whether these are the bytes of the plan that it was written for."""
+        return self.plan_sha256 == sha256(plan)
+
     def write(self, plan: Path) -> None:
         """Write the passport beside a plan, all of it or nothing."""
         with replacing(path_of(plan)) as partial:
