@@ -51,18 +51,16 @@ struct Work {
   std::vector<std::byte> values;  // where they are computed already
   bool computed;
 
-  static void run(void* argument) noexcept {
-    const std::unique_ptr<Work> work(static_cast<Work*>(argument));
-    if (!work->computed) work->values = compute(work->op, work->inputs, work->output.shape);
-    write_bytes(work->values, work->output);
+  static void run(void* argument) noexcept {  // by several graphs at a time
+    const auto& work = *static_cast<const Work*>(argument);
+    write_bytes(work.computed ? work.values : compute(work.op, work.inputs, work.output.shape),
+                work.output);
   }
+  static void release(void* argument) noexcept { delete static_cast<Work*>(argument); }
 };
 
 bool launch_work(void* stream, std::unique_ptr<Work> work) {
-  Work* argument = work.release();  // run() takes it back
-  if (cuda().launch(stream, &Work::run, argument)) return true;
-  delete argument;
-  return false;
+  return cuda().launch(stream, &Work::run, &Work::release, work.release());
 }
 
 }  // namespace
