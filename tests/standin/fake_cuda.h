@@ -41,5 +41,6 @@ void fail(const std::string& function, int nth);
 
 /// Broken rules since reset(), one a line.
 [[nodiscard]] std::string faults();
+void forget_faults();
 
 }  // namespace fake_cuda

@@ -146,11 +146,10 @@ cudaError_t cudaFreeAsync(void* memory, cudaStream_t handle) {
     state().memory.at(data).freed = true;
   }
   return submit(stream, [data] {
-    if (place_of(data, false).room == 0) {
-      fault("cudaFreeAsync: before the memory was allocated, in another stream");
-      return;
-    }
-    remove_allocation(data);
+    if (place_of(data, false).room > 0) return remove_allocation(data);
+    fault("cudaFreeAsync: before the memory was allocated, in another stream");
+    const std::scoped_lock lock(state().mutex);
+    state().memory.at(data).freed = false;
   });
 }
 

@@ -138,4 +138,9 @@ std::string faults() {
   return text;
 }
 
+void forget_faults() {
+  const std::scoped_lock lock(state().mutex);
+  state().faults.clear();
+}
+
 }  // namespace fake_cuda
