@@ -15,8 +15,8 @@ struct CudaHooks {
   void (*release)(void* memory) noexcept;
   /// Bytes from an address to the end of its allocation; 0 where it is no live memory.
   std::size_t (*room)(const void* address) noexcept;
-  /// What tells an allocation from every other one, those at the same address too; 0 where the
-  /// address is no live memory.
+  /// What tells an allocation from every other one, those at the same address too; 0 where there is
+  /// none.
   std::uint64_t (*allocation)(const void* address) noexcept;
   void (*read)(void* host, const void* device, std::size_t bytes) noexcept;
   void (*write)(void* device, const void* host, std::size_t bytes) noexcept;
@@ -25,7 +25,9 @@ struct CudaHooks {
   /// False, with the argument released, where the stream takes no work.
   bool (*launch)(void* stream, void (*work)(void*) noexcept, void (*release)(void*) noexcept,
                  void* argument) noexcept;
-  bool (*idle)(void* stream) noexcept;
+  /// The end of what the stream holds now, and whether it has come there; true of no stream.
+  std::uint64_t (*position)(void* stream) noexcept;
+  bool (*reached)(void* stream, std::uint64_t position) noexcept;
   bool (*capturing)(void* stream) noexcept;
   /// False in a capture, which is invalid from then on.
   bool (*synchronize)(void* stream) noexcept;

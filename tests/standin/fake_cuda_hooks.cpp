@@ -36,7 +36,7 @@ void hook_release(void* memory) noexcept { static_cast<void>(cudaFree(memory)); 
 std::size_t hook_room(const void* address) noexcept { return room(address); }
 
 std::uint64_t hook_allocation(const void* address) noexcept {
-  return place_of(address, false).allocation;
+  return range_of(address, 0).allocation;
 }
 
 void copy_now(void* to, const void* from, std::size_t bytes, const void* device) {
@@ -63,9 +63,14 @@ bool hook_launch(void* handle, void (*work)(void*) noexcept, void (*release)(voi
   return submit(stream, [=] { work(owned.get()); }) == cudaSuccess;
 }
 
-bool hook_idle(void* handle) noexcept {
+std::uint64_t hook_position(void* handle) noexcept {
   const auto stream = find_stream(handle);
-  return stream == nullptr || reached(end_of(stream));
+  return stream != nullptr ? end_of(stream).at : 0;
+}
+
+bool hook_reached(void* handle, std::uint64_t position) noexcept {
+  const auto stream = find_stream(handle);
+  return stream == nullptr || reached({stream, position, {}});
 }
 
 std::shared_ptr<Capture> capture_of(const std::shared_ptr<Stream>& stream) {
@@ -88,5 +93,5 @@ bool hook_synchronize(void* handle) noexcept {
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) const standin::CudaHooks standin_cuda_hooks = {
-    hook_device, hook_allocate, hook_release, hook_room,      hook_allocation, hook_read,
-    hook_write,  hook_launch,   hook_idle,    hook_capturing, hook_synchronize};
+    hook_device, hook_allocate, hook_release,  hook_room,    hook_allocation, hook_read,
+    hook_write,  hook_launch,   hook_position, hook_reached, hook_capturing,  hook_synchronize};
