@@ -13,14 +13,11 @@
 namespace standin {
 namespace {
 
-constexpr std::size_t kBytesOfElement = 64;  // enough to tell one shape from another
-
+// Enough to tell one shape from another.
 std::size_t bytes_for(const std::map<std::string, Shape>& shapes) {
-  std::size_t bytes = 0;
-  for (const auto& [input, shape] : shapes) {
-    bytes += ((volume(shape) * kBytesOfElement / kAlignment) + 1) * kAlignment;
-  }
-  return bytes;
+  std::size_t blocks = 0;
+  for (const auto& [input, shape] : shapes) blocks += volume(shape) + 1;
+  return blocks * kAlignment;
 }
 
 std::map<std::string, Shape> largest_shapes(const Model& model, int profile) {
@@ -49,9 +46,8 @@ class Uses {
     return *uses;
   }
 
-  bool claim(const Context& context, void* stream) {
+  bool claim(const Context& context, std::size_t size, void* stream) {
     const auto* begin = static_cast<const std::byte*>(context.activations.memory);
-    const std::size_t size = context.activations.size;
     const std::scoped_lock lock(mutex_);
     const bool taken = std::ranges::any_of(uses_, [&](const auto& entry) {
       const auto& [other, use] = entry;
@@ -82,6 +78,11 @@ class Uses {
 
 bool is_users(const Context& context) noexcept {
   return context.activations.strategy == ContextAllocation::kUserManaged;
+}
+
+std::size_t needed_bytes(const Context& context) {
+  const auto& shapes = context.activations.shapes;
+  return shapes.empty() ? activation_bytes(context.model(), context.profile) : bytes_for(shapes);
 }
 
 }  // namespace
@@ -149,8 +150,7 @@ bool check_activations(Call<Context>& call) {
   }
   const std::size_t room = cuda().room(given.memory);
   if (room == 0) return call.violate("the device memory is no live memory");
-  const std::size_t needed = given.shapes.empty() ? activation_bytes(call->model(), call->profile)
-                                                  : bytes_for(given.shapes);
+  const std::size_t needed = needed_bytes(*call);
   const std::size_t size = std::min(given.size, room);
   if (size >= needed && room >= given.size) return true;
   return call.violate("the device memory has " + std::to_string(size) + " bytes, fewer than " +
@@ -158,7 +158,7 @@ bool check_activations(Call<Context>& call) {
 }
 
 bool claim_activations(Call<Context>& call, void* stream) {
-  return !is_users(*call) || Uses::instance().claim(*call, stream) ||
+  return !is_users(*call) || Uses::instance().claim(*call, needed_bytes(*call), stream) ||
          call.violate("the device memory is in use by another context, in another stream");
 }
 
