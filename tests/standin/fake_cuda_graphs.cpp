@@ -120,9 +120,11 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus* 
   const auto stream = find_stream(handle);
   if (stream == nullptr) return fault("cudaStreamIsCapturing: no such stream, or destroyed");
   const std::scoped_lock lock(state().mutex);
-  *status = stream->capture == nullptr ? cudaStreamCaptureStatusNone
-            : stream->capture->valid   ? cudaStreamCaptureStatusActive
-                                       : cudaStreamCaptureStatusInvalidated;
+  *status = cudaStreamCaptureStatusNone;
+  if (stream->capture != nullptr) {
+    *status =
+        stream->capture->valid ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusInvalidated;
+  }
   return cudaSuccess;
 }
 

@@ -146,7 +146,10 @@ cudaError_t cudaFreeAsync(void* memory, cudaStream_t handle) {
     state().memory.at(data).freed = true;
   }
   return submit(stream, [data] {
-    if (place_of(data, false).room > 0) return remove_allocation(data);
+    if (place_of(data, false).room > 0) {
+      remove_allocation(data);
+      return;
+    }
     fault("cudaFreeAsync: before the memory was allocated, in another stream");
     const std::scoped_lock lock(state().mutex);
     state().memory.at(data).freed = false;
@@ -189,12 +192,18 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const vo
   const auto range = range_of(address, 0);
   if (!range.inside) return fault("cudaPointerGetAttributes: after cudaFreeAsync");
   *attributes = {};
-  attributes->type = range.pageable()    ? cudaMemoryTypeUnregistered
-                     : range.on_device() ? cudaMemoryTypeDevice
-                                         : cudaMemoryTypeHost;
   attributes->device = range.device;
-  attributes->devicePointer = range.pageable() ? nullptr : range.data;
-  attributes->hostPointer = range.on_device() ? nullptr : range.data;
+  attributes->devicePointer = range.data;
+  attributes->hostPointer = range.data;
+  if (range.pageable()) {
+    attributes->type = cudaMemoryTypeUnregistered;
+    attributes->devicePointer = nullptr;
+  } else if (range.on_device()) {
+    attributes->type = cudaMemoryTypeDevice;
+    attributes->hostPointer = nullptr;
+  } else {
+    attributes->type = cudaMemoryTypeHost;
+  }
   return cudaSuccess;
 }
 

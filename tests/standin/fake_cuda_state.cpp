@@ -70,7 +70,7 @@ Range range_of(const void* address, std::size_t bytes) {
   if (found == state().memory.end()) return {data, bytes};
   const auto& [start, allocation] = *found;
   const bool inside =
-      !allocation.freed && bytes <= static_cast<std::size_t>(start + allocation.size - data);
+      !allocation.freed && std::cmp_less_equal(bytes, start + allocation.size - data);
   return {data, bytes, allocation.id, allocation.device, allocation.space, inside};
 }
 

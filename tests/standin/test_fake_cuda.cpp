@@ -70,7 +70,7 @@ TEST_F(FakeCuda, HostFunctionsRunInOrderAndMustNotCallCuda) {
   fake_cuda::set_late(true);
   ASSERT_EQ(set(5, stream_), cudaSuccess);
   struct Seen {
-    const unsigned char* memory;
+    const unsigned char* memory = nullptr;
     int value = 0;
     cudaError_t error = cudaSuccess;
   } seen{static_cast<const unsigned char*>(device_)};

@@ -265,6 +265,7 @@ TEST_F(FakeCudaGraphs, ThreadsCaptureAtTheSameTime) {
   std::vector<int> seen(8);
   {
     std::vector<std::jthread> threads;
+    threads.reserve(seen.size());
     for (std::size_t index = 0; index < seen.size(); ++index) {
       threads.emplace_back([&, index] {
         cudaStream_t stream = nullptr;
