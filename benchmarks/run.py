@@ -34,6 +34,7 @@ import steady
 import targets
 from environment import clocks, describe
 from measure import Contender, Row, failure, round_robin
+from trtfast.cli.models import load_model
 from trtfast.errors import Error
 from workloads import MODELS, Workload, prepare
 
@@ -61,6 +62,7 @@ class Report:
             "options": json.loads(json.dumps(settings, default=str)),
             "clocks": [],
             "failures": [],
+            "skipped": [],
             "results": [],
         }
 
@@ -71,10 +73,16 @@ class Report:
         try:
             for row in measure():
                 (self._content["failures"] if "error" in row else self._results).append(row)
-                print(*list(targets.latencies({row["id"]: row}))[1:], sep="\n", flush=True)
+                told = list(targets.latencies({row["id"]: row}))[1:]
+                print(*(told or [row["id"]]), sep="\n", flush=True)
         except Exception:
             self._content["failures"].append(failure(name))
         self._content["clocks"].append({"part": name, "before": before, "after": clocks()})
+        self._write()
+
+    def skip(self, name: str, reason: Exception) -> None:
+        print(f"SKIPPED {name}: {reason}", flush=True)
+        self._content["skipped"].append({"id": name, "reason": str(reason)})
         self._write()
 
     @property
@@ -132,14 +140,16 @@ def main() -> int:
 def measure_model(
     report: Report, name: str, folder: Path, options: argparse.Namespace, calls: int
 ) -> None:
+    try:
+        model = load_model(name)
+    except Error as error:
+        report.skip(name, error)
+        return
+    print(f"{name}: {model.note}", flush=True)
     made: list[Workload] = []
 
     def make() -> Iterator[Row]:
-        try:
-            workload = prepare(name, folder)
-        except Error as error:
-            print(f"SKIPPED {name}: {error}", flush=True)
-            return
+        workload = prepare(model, folder)
         made.append(workload)
         for part, seconds in (
             ("export", workload.export_seconds),

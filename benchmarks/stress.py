@@ -40,6 +40,7 @@ from stress_services import Request, Service, arrays_of, start
 PATIENCE = 60.0  # seconds after which a thread that finished nothing counts as hung
 LONGEST_DEADLINE = 0.003
 IN_FLIGHT = 8
+FAULTS_KEPT = 10
 # Threads' heaps and the allocators' caches move by this much without a leak; one byte a call would
 # show in ten minutes.
 HOST_SLACK = 24 * 2**20
@@ -57,12 +58,15 @@ class Traffic:
     def __init__(self, services: list[Service]) -> None:
         self.services = services
         self.is_closing = False
-        self.faults: list[str] = []
+        self.fault_count = 0
+        self.faults: list[str] = []  # the first of them
         self._lock = threading.Lock()
 
     def fault(self, text: str) -> None:
         with self._lock:
-            self.faults.append(text)
+            self.fault_count += 1
+            if len(self.faults) < FAULTS_KEPT:
+                self.faults.append(text)
 
 
 class Caller(threading.Thread):
@@ -282,8 +286,8 @@ def stress(services: list[Service], threads: int, seconds: float) -> dict[str, A
         "growth": grown,
         "memory": samples[:: max(1, len(samples) // 100)],
         "leaked": grown["device"] > DEVICE_SLACK or grown["host"] > HOST_SLACK,
-        "fault_count": len(traffic.faults),
-        "faults": traffic.faults[:10],
+        "fault_count": traffic.fault_count,
+        "faults": traffic.faults,
     }
 
 
@@ -297,10 +301,11 @@ def main() -> int:
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message=".* does not list .* as supported")
     seconds = options.minutes * 60
-    faulthandler.dump_traceback_later(seconds + 300, exit=True)
 
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        faulthandler.dump_traceback_later(300, exit=True)
         services = start(Path(folder), stack)
+        faulthandler.dump_traceback_later(seconds + 2 * PATIENCE, exit=True)
         result = stress(services, options.threads, seconds)
     faulthandler.cancel_dump_traceback_later()
     text = json.dumps(result, indent=1)

@@ -120,7 +120,8 @@ def latencies(rows: Rows) -> Iterator[str]:
         cpu = f"{row['cpu'] * 1e3:8.3f}" if "cpu" in row and "median" in row else " " * 8
         if "median" in row:
             times = " ".join(f"{row[key] * 1e3:9.3f}" for key in ("median", "p90", "p99"))
-            yield f"{name:<52} {times} {cpu} {over} {rate}"
+            counter = f" counter {row['counter']:.2f}" if "counter" in row else ""
+            yield f"{name:<52} {times} {cpu} {over} {rate}{counter}".rstrip()
         elif rate:
             yield f"{name:<52} {'':>29} {'':>8} {'':>7} {rate}"
         elif "seconds" in row:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import trtfast
-from trtfast.cli.models import load_model
+from trtfast.cli.models import Model
 
 if TYPE_CHECKING:
     import torch
@@ -40,14 +40,12 @@ class Workload:
         return np.random.default_rng(seed).standard_normal(self.shape(batch), np.float32)
 
 
-def prepare(name: str, folder: Path) -> Workload:
+def prepare(model: Model, folder: Path) -> Workload:
     """Export and build a model, unless the folder has it from before; then no time is known."""
-    model = load_model(name)
-    print(f"  {name}: {model.note}", flush=True)
-    onnx, plan = folder / f"{name}.onnx", folder / f"{name}.engine"
+    onnx, plan = folder / f"{model.name}.onnx", folder / f"{model.name}.engine"
     exported = _unless(onnx, lambda: trtfast.export(model.module, model.sample, onnx))
     built = _unless(plan, lambda: trtfast.build(onnx, plan, precision="fp16"))
-    return Workload(name, model.module, model.preprocess.size, plan, exported, built)
+    return Workload(model.name, model.module, model.preprocess.size, plan, exported, built)
 
 
 def _unless(path: Path, make: Callable[[], Path]) -> float | None:
