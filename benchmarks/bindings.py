@@ -27,8 +27,9 @@ class Plan:
 
     def __init__(self, path: Path) -> None:
         library = backend.select(device=backend.require_gpu())
-        for file in sorted(Path(library.path).parent.glob("lib*.so*")):
-            ctypes.CDLL(str(file))  # which the bindings look for by name
+        parsers = Path(library.path).parent.glob("lib*onnxparser*.so*")
+        for file in (library.path, *parsers):  # which the bindings look for by name
+            ctypes.CDLL(str(file))
         self._trt: Any = importlib.import_module(
             "tensorrt_rtx_bindings" if library.is_rtx else "tensorrt_bindings"
         )

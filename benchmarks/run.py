@@ -2,7 +2,7 @@
 """Measure everything that the other files here ask, in one run on one GPU.
 
     python benchmarks/run.py --output benchmarks/results/h100.json
-    python benchmarks/run.py --models resnet50 --batches 1 --parts floor infer loop --quick \
+    python benchmarks/run.py --models resnet50 --batches 1 --parts floor,infer,loop --quick \
         --output quick.json
 
 The file is written after each part, and a part that fails is named in it while the rest go on; the
@@ -60,7 +60,7 @@ class Report:
         self._content: dict[str, Any] = {
             **describe(),
             "options": json.loads(json.dumps(settings, default=str)),
-            "clocks": [],
+            "clocks": [{"after": "nothing", **clocks()}],
             "failures": [],
             "skipped": [],
             "results": [],
@@ -69,7 +69,6 @@ class Report:
     def part(self, name: str, measure: Callable[[], Iterable[Row]]) -> None:
         """Measure, print and write what a part yields, and go on if it fails."""
         print(f"[{time.perf_counter() - self._start:6.1f} s] {name}", flush=True)
-        before = clocks()
         try:
             for row in measure():
                 (self._content["failures"] if "error" in row else self._results).append(row)
@@ -77,7 +76,7 @@ class Report:
                 print(*(told or [row["id"]]), sep="\n", flush=True)
         except Exception:
             self._content["failures"].append(failure(name))
-        self._content["clocks"].append({"part": name, "before": before, "after": clocks()})
+        self._content["clocks"].append({"after": name, **clocks()})
         self._write()
 
     def skip(self, name: str, reason: Exception) -> None:

@@ -119,7 +119,8 @@ def latencies(rows: Rows) -> Iterator[str]:
         rate = f"{row['throughput']:9.0f}" if "throughput" in row else ""
         cpu = f"{row['cpu'] * 1e3:8.3f}" if "cpu" in row and "median" in row else " " * 8
         if "median" in row:
-            times = " ".join(f"{row[key] * 1e3:9.3f}" for key in ("median", "p90", "p99"))
+            keys = ("median", "p90", "p99")
+            times = " ".join(f"{row.get(key, float('nan')) * 1e3:9.3f}" for key in keys)
             counter = f" counter {row['counter']:.2f}" if "counter" in row else ""
             yield f"{name:<52} {times} {cpu} {over} {rate}{counter}".rstrip()
         elif rate:
