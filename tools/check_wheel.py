@@ -53,7 +53,7 @@ def check_sdist(sdist: Path) -> None:
         names = {member.name.partition("/")[2] for member in archive if member.isfile()}
     tracked = output_of("git", "ls-files", "-z", cwd=ROOT).split("\0")
     if stray := names - {*tracked, "PKG-INFO"}:
-        raise SystemExit(f"{sdist.name} carries {sorted(stray)}, which git does not know")
+        raise SystemExit(f"{sdist.name} carries {sorted(stray)}: add them to git, or remove them")
 
 
 def check_contents(wheel: Path, folder: Path) -> str:
