@@ -38,9 +38,10 @@ print(time.perf_counter() - start)
 
 
 def output_of(*command: str | Path, **options: object) -> str:
-    return subprocess.run(
-        list(map(str, command)), check=True, capture_output=True, text=True, **options
-    ).stdout
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, **options)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
+    return done.stdout
 
 
 def project_version() -> str:

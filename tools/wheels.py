@@ -23,8 +23,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import check_wheel
 from build import ProjectBuilder
+from check_wheel import check_sdist, check_wheel, output_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -44,13 +44,6 @@ usable = (
 )
 print(json.dumps("{}.{}".format(*sys.version_info) if usable else None))
 """
-
-
-def run(command: list[str | Path], **options: object) -> str:
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, **options)
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
-    return done.stdout
 
 
 def candidates(folders: list[Path]) -> Iterator[Path]:
@@ -81,7 +74,7 @@ def builder(source: Path, python: Path, requirements: Path) -> ProjectBuilder:
     ) -> None:
         # Every Python finds the build's requirements at the same place, and so does CMake.
         environment = {**os.environ, **(extra_environ or {}), "PYTHONPATH": str(requirements)}
-        run([*command], cwd=cwd, env=environment)
+        output_of(*command, cwd=cwd, env=environment)
 
     return ProjectBuilder(source, python_executable=str(python), runner=call)
 
@@ -93,10 +86,10 @@ def build(pythons: dict[str, Path], folder: Path, out: Path) -> Iterator[tuple[P
     requirements = folder / "requirements"
     needed = sorted(ProjectBuilder(ROOT).build_system_requires)
     pip = [sys.executable, "-m", "pip", "--python", oldest]
-    run([*pip, "install", "-q", "--target", requirements, *needed])
+    output_of(*pip, "install", "-q", "--target", requirements, *needed)
 
     sdist = Path(builder(ROOT, Path(sys.executable), requirements).build("sdist", str(out)))
-    check_wheel.check_sdist(sdist)
+    check_sdist(sdist)
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
     source = folder / sdist.name.removesuffix(".tar.gz")
@@ -107,7 +100,7 @@ def build(pythons: dict[str, Path], folder: Path, out: Path) -> Iterator[tuple[P
         start = time.perf_counter()
         plain = builder(source, python, requirements).build("wheel", str(folder), settings)
         repaired = folder / version
-        run([sys.executable, "-m", "auditwheel", "repair", "-w", repaired, plain])
+        output_of(sys.executable, "-m", "auditwheel", "repair", "-w", repaired, plain)
         (wheel,) = repaired.glob("*.whl")
         print(f"{wheel.name}: built in {time.perf_counter() - start:.0f} s")
         yield Path(shutil.copy(wheel, out)), python
@@ -125,7 +118,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="trtfast-wheels-") as scratch:
         for wheel, python in build(pythons, Path(scratch), arguments.out):
-            check_wheel.check_wheel(wheel, python)
+            check_wheel(wheel, python)
     if absent := [version for version in VERSIONS if version not in pythons]:
         print(f"no wheel for CPython {', '.join(absent)}: not found here")
 
