@@ -3,11 +3,13 @@
 #include <future>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <thread>
 #include <tuple>
 
 #include "bindings/pybind.h"
 #include "engine/build.h"
+#include "error.h"
 
 namespace trtfast::bindings {
 namespace {
@@ -44,6 +46,19 @@ class InterruptibleBuild {
       stop();
     }
     return !stopped_;
+  }
+
+  /// Passes bytes of the plan on.
+  void write(const py::function& sink, std::span<const std::byte> bytes) {
+    if (stopped_ || is_finalizing()) throw BuildError("the build was interrupted");
+    const py::gil_scoped_acquire gil;
+    try {
+      sink(py::memoryview::from_memory(bytes.data(), static_cast<py::ssize_t>(bytes.size())));
+    } catch (py::error_already_set& error) {
+      error.restore();
+      stop();
+      throw BuildError("the plan cannot be written");  // which rethrow() replaces
+    }
   }
 
   /// What was raised meanwhile, if anything was. Needs the GIL.
@@ -86,23 +101,25 @@ BuildOptions options_of(const std::vector<Ranges>& profiles, std::optional<std::
   return options;
 }
 
-std::shared_ptr<BuildResult> build_interruptibly(
-    const std::shared_ptr<const tensorrt::Library>& library, const py::buffer& model,
-    const std::string& model_path, const std::vector<Ranges>& profiles,
-    std::optional<std::size_t> workspace, std::optional<int> optimization_level,
-    std::vector<int> targets, int device, const py::object& progress) {
+BuildResult build_interruptibly(const std::shared_ptr<const tensorrt::Library>& library,
+                                const py::buffer& model, const std::string& model_path,
+                                const std::vector<Ranges>& profiles,
+                                std::optional<std::size_t> workspace,
+                                std::optional<int> optimization_level, std::vector<int> targets,
+                                int device, const py::object& progress, const py::function& sink) {
   const auto options =
       options_of(profiles, workspace, optimization_level, std::move(targets), device);
   const py::buffer_info info = model.request();  // keeps the bytes in place while the GIL is free
   InterruptibleBuild interruptible(progress);
-  std::shared_ptr<BuildResult> result;
+  BuildResult result;
   try {
     const py::gil_scoped_release release;
-    auto built = interruptible.run([&] {
-      return build(library, bytes_of(info), model_path, options,
-                   [&](const tensorrt::BuildProgress& step) { return interruptible.report(step); });
+    result = interruptible.run([&] {
+      return build(
+          library, bytes_of(info), model_path, options,
+          [&](const tensorrt::BuildProgress& step) { return interruptible.report(step); },
+          [&](std::span<const std::byte> bytes) { interruptible.write(sink, bytes); });
     });
-    result = make_released<BuildResult>(std::move(built));
   } catch (...) {
     interruptible.rethrow();
     throw;
@@ -129,19 +146,14 @@ void register_build(py::module_& module) {
       .def_property_readonly("outputs",
                              [](const LayerInfo& layer) { return numpy_names(layer.outputs); });
 
-  py::class_<BuildResult, std::shared_ptr<BuildResult>>(
-      module, "BuildResult", "A plan, whose bytes are its buffer.", py::buffer_protocol())
-      .def_readonly("layers", &BuildResult::layers)
-      .def_buffer([](BuildResult& result) {
-        const auto bytes = result.plan.bytes();
-        return py::buffer_info(reinterpret_cast<const std::uint8_t*>(bytes.data()),
-                               static_cast<py::ssize_t>(bytes.size()));
-      });
+  py::class_<BuildResult>(module, "BuildResult", "What a build tells beside the plan.")
+      .def_readonly("layers", &BuildResult::layers);
 
   module.def("build", &build_interruptibly, py::arg("library"), py::arg("model"),
              py::arg("model_path"), py::arg("profiles"), py::arg("workspace"),
              py::arg("optimization_level"), py::arg("targets"), py::arg("device"),
-             py::arg("progress"), "Builds a plan from a serialised ONNX model.");
+             py::arg("progress"), py::arg("sink"),
+             "Builds a plan from a serialised ONNX model; sink takes its bytes, piece by piece.");
 }
 
 }  // namespace trtfast::bindings

@@ -22,8 +22,25 @@ using tensorrt::ProfileSelector;
 using tensorrt::require;
 using tensorrt::View;
 
-// Passes a build's steps on, and remembers how it was cancelled: by an answer or by an exception,
-// which must not pass through TensorRT.
+// Keeps the first exception of a callback, which must not pass through TensorRT.
+class Raised {
+ public:
+  void keep() {
+    const std::scoped_lock lock(mutex_);
+    if (!raised_) raised_ = std::current_exception();
+  }
+
+  void rethrow() {
+    const std::scoped_lock lock(mutex_);
+    if (raised_) std::rethrow_exception(raised_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::exception_ptr raised_;
+};
+
+// Passes a build's steps on, and remembers how it was cancelled: by an answer or by an exception.
 class Progress {
  public:
   explicit Progress(const tensorrt::ProgressFunction& function) : function_(function) {}
@@ -34,8 +51,7 @@ class Progress {
     try {
       if (!function_(step)) cancelled_ = true;
     } catch (...) {
-      const std::scoped_lock lock(mutex_);
-      if (!raised_) raised_ = std::current_exception();
+      raised_.keep();
       cancelled_ = true;
     }
     return !cancelled_;
@@ -44,16 +60,14 @@ class Progress {
   /// @throws what the function threw, else BuildError.
   void throw_if_cancelled() {
     if (!cancelled_) return;
-    const std::scoped_lock lock(mutex_);
-    if (raised_) std::rethrow_exception(raised_);
+    raised_.rethrow();
     throw BuildError("the build was cancelled");
   }
 
  private:
   const tensorrt::ProgressFunction& function_;
   std::atomic<bool> cancelled_ = false;
-  std::mutex mutex_;
-  std::exception_ptr raised_;
+  Raised raised_;
 };
 
 struct Input {
@@ -247,11 +261,24 @@ std::string first_named(const std::vector<LayerInfo>& layers, const std::string&
   return {};
 }
 
+// Builds the plan into a sink; false where TensorRT fails, or the sink does.
+bool write_plan(const Object& builder, const Object& network, const Object& config,
+                const tensorrt::WriteFunction& write) {
+  if (builder.abi().has(tensorrt::Capability::kStreamedPlan)) {
+    const tensorrt::StreamWriter writer(write);
+    return builder.call<VBuilder::buildSerializedNetworkToStream>(network.get(), config.get(),
+                                                                  writer.object());
+  }
+  void* plan = builder.call<VBuilder::buildSerializedNetwork>(network.get(), config.get());
+  return plan != nullptr && write(tensorrt::HostMemory(builder.library(), plan).bytes());
+}
+
 }  // namespace
 
 BuildResult build(const std::shared_ptr<const tensorrt::Library>& library,
                   std::span<const std::byte> model, const std::string& model_path,
-                  const BuildOptions& options, const tensorrt::ProgressFunction& progress) {
+                  const BuildOptions& options, const tensorrt::ProgressFunction& progress,
+                  const PlanSink& sink) {
   const ErrorScope scope;
   std::optional<cuda::DeviceGuard> guard;
   if (!cuda::devices().list.empty()) guard.emplace(cuda::device(options.device).index);
@@ -296,8 +323,20 @@ BuildResult build(const std::shared_ptr<const tensorrt::Library>& library,
   for (const auto& profile : options.profiles) add_profile(*builder, config, inputs, profile);
 
   auto layers = layers_of(network);
-  void* plan = builder->call<VBuilder::buildSerializedNetwork>(network.get(), config.get());
-  if (plan == nullptr) {
+  Raised raised;
+  bool refused = false;
+  const bool done = write_plan(*builder, network, config, [&](std::span<const std::byte> bytes) {
+    if (refused) return false;
+    try {
+      sink(bytes);
+    } catch (...) {
+      raised.keep();
+      refused = true;
+    }
+    return !refused;
+  });
+  raised.rethrow();  // TensorRT-RTX says that all went well when a write fails
+  if (!done) {
     watched.throw_if_cancelled();
     tensorrt::throw_if_out_of_memory(scope);
     const std::string node = first_named(layers, scope.errors());
@@ -306,7 +345,7 @@ BuildResult build(const std::shared_ptr<const tensorrt::Library>& library,
                          scope.errors(),
                      node);
   }
-  return {tensorrt::HostMemory(library, plan, builder), std::move(layers)};
+  return {std::move(layers)};
 }
 
 }  // namespace trtfast

@@ -91,6 +91,7 @@ bool Abi::has(Capability capability) const noexcept {
       return has<method::VRuntimeConfig::setDynamicShapesKernelSpecializationStrategy>();
     case Capability::kRuntimeCache: return has<method::VRuntimeCache::serialize>();
     case Capability::kComputeTargets: return has<method::VBuilderConfig::setComputeCapability>();
+    case Capability::kStreamedPlan: return has<method::VBuilder::buildSerializedNetworkToStream>();
   }
   return false;
 }

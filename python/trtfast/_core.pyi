@@ -85,7 +85,7 @@ class LayerInfo:
 
 class BuildResult:
     """
-    A plan, whose bytes are its buffer.
+    What a build tells beside the plan.
     """
     @property
     def layers(self) -> list[LayerInfo]: ...
@@ -168,9 +168,10 @@ def build(
     targets: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
     device: typing.SupportsInt | typing.SupportsIndex,
     progress: typing.Any,
+    sink: collections.abc.Callable,
 ) -> BuildResult:
     """
-    Builds a plan from a serialised ONNX model.
+    Builds a plan from a serialised ONNX model; sink takes its bytes, piece by piece.
     """
 
 def close_log() -> None:

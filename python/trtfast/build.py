@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import _core, model, passport, readback
+from . import _core, _plan, model, passport, readback
 from . import backend as backends
 from . import precision as precisions
 from .errors import InputError
@@ -90,7 +90,8 @@ def build(
     InputError
         For a missing file, or shapes that do not fit the model.
     BuildError
-        If TensorRT cannot parse or build the model; ``node`` names the ONNX node at fault.
+        If TensorRT cannot parse or build the model, where ``node`` names the ONNX node at fault; or
+        if the plan cannot be written, as to a disk that is full.
     PrecisionError
         If the precision cannot be had, or is not what came out.
     TensorRTNotFoundError, UnsupportedVersionError, UnsupportedDeviceError, OutOfMemoryError
@@ -116,24 +117,27 @@ def build(
         "targets": list(targets or ()),
     }
 
-    with model.serialised(cast) as (data, location):
-        result = _core.build(
-            library,
-            data,
-            location,
-            [{name: (r.min, r.opt, r.max) for name, r in p.items()} for p in profiles],
-            workspace,
-            optimization_level,
-            list(targets or ()),
-            device,
-            progress,
-        )
-    plan = memoryview(result)  # type: ignore[arg-type]  # the stub cannot tell that it is a buffer
     engine = None
-    if gpu is not None and backends.can_run(library, gpu):
-        engine = readback.engine_dtypes(_core.inspect(library, plan, device))
+    with passport.replacing(target) as partial:
+        with _plan.Writer(partial, target) as plan, model.serialised(cast) as (data, location):
+            result = _core.build(
+                library,
+                data,
+                location,
+                [{name: (r.min, r.opt, r.max) for name, r in p.items()} for p in profiles],
+                workspace,
+                optimization_level,
+                list(targets or ()),
+                device,
+                progress,
+                plan.write,
+            )
+        layers = readback.check(result.layers, cast, precision, keep_fp32)
+        if gpu is not None and backends.can_run(library, gpu):
+            told = _core.inspect(library, _plan.mapped(partial), device)
+            engine = readback.engine_dtypes(told)
     record = Passport(
-        plan_sha256=passport.sha256(plan),
+        plan_sha256=plan.sha256,
         onnx_sha256=model.sha256(source),
         product=library.product,
         version=library.version,
@@ -144,16 +148,10 @@ def build(
         options=options,
         inputs=[passport.describe(spec, profiles) for spec in inputs],
         outputs=[passport.describe(spec) for spec in outputs],
-        precision={
-            "asked": precision,
-            "layers": readback.check(result.layers, cast, precision, keep_fp32),
-            "engine": engine,
-        },
+        precision={"asked": precision, "layers": layers, "engine": engine},
         preprocess=preprocess.to_dict() if preprocess else None,
         classes=list(classes) if classes else None,
     )
-    with passport.replacing(target) as partial:
-        partial.write_bytes(plan)
     record.write(target)
     return target
 

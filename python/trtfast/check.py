@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import _plan
 from . import backend as backends
 from .errors import EngineIncompatibleError, InputError
 from .passport import Header, Passport
@@ -65,7 +66,7 @@ def check(path: str | os.PathLike[str], *, device: int = 0) -> Verdict:
     plan_path = Path(path)
     if not plan_path.is_file():
         raise InputError(f"there is no engine file {plan_path}")
-    plan = plan_path.read_bytes()
+    plan = _plan.mapped(plan_path)
     header = Header.of(plan)
     if header is None:
         raise EngineIncompatibleError(f"{plan_path} is not a TensorRT plan: build the engine again")
@@ -87,7 +88,7 @@ def check(path: str | os.PathLike[str], *, device: int = 0) -> Verdict:
     )
 
 
-def _damage(plan: bytes, header: Header, known: Passport | None) -> list[str]:
+def _damage(plan: _plan.Plan, header: Header, known: Passport | None) -> list[str]:
     if header.size is not None and len(plan) < header.size:
         return [f"it is cut short: {len(plan)} of {header.size} bytes"]
     if known is not None and not known.describes(plan):

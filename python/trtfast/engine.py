@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from . import _core, binding, cache, passport
+from . import _core, _plan, binding, cache, passport
 from . import backend as backends
 from .errors import EngineIncompatibleError, InputError
 from .passport import Passport
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from ._plan import Plan
     from .preprocess import Image
     from .spec import Array, Inputs, Outputs
 
@@ -219,7 +220,7 @@ class Engine:
         self.close()
 
 
-def _read(source: str | os.PathLike[str] | bytes) -> tuple[bytes, Passport | None]:
+def _read(source: str | os.PathLike[str] | bytes) -> tuple[Plan, Passport | None]:
     if isinstance(source, bytes):
         return source, None
     path = Path(source)
@@ -229,7 +230,7 @@ def _read(source: str | os.PathLike[str] | bytes) -> tuple[bytes, Passport | Non
         )
     if not path.is_file():
         raise InputError(f"there is no engine file {path}")
-    plan = path.read_bytes()
+    plan = _plan.mapped(path)
     known = Passport.of(path)
     if known is not None and not known.describes(plan):
         raise EngineIncompatibleError(

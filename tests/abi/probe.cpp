@@ -239,7 +239,8 @@ void compare_callback(Report& report, const std::string& name, void* object) {
   compare_callback<interface::cls::Members, theirs::cls, __VA_ARGS__>(report, #cls, \
                                                                       (owner).object())
 
-void compare_callbacks(Report& report, Generation generation) {
+void compare_callbacks(Report& report, const Abi& abi) {
+  const Generation generation = abi.generation();
   struct Sink : OutputSink {
     void* provide(std::size_t) noexcept override { return nullptr; }
     void set_shape(const Dims&) noexcept override {}
@@ -249,6 +250,10 @@ void compare_callbacks(Report& report, Generation generation) {
                    ProgressMonitor::Shape);
   TRTFAST_CALLBACK(IOutputAllocator, OutputAllocator(generation, sink),
                    OutputAllocator::Shapes::Rtx, OutputAllocator::Shapes::Trt);
+  if (abi.has(Capability::kStreamedPlan)) {
+    TRTFAST_CALLBACK(IStreamWriter, StreamWriter([](const auto&) { return true; }),
+                     StreamWriter::Shape);
+  }
 }
 
 // ---- values that no signature leads to ----------------------------------------------------------
@@ -292,7 +297,7 @@ int run() {
   report.equal("TensorRT-RTX", is_rtx(abi.generation()), rtx, report.values);
   compare_rows(report, abi);
   compare_public_classes(report);
-  compare_callbacks(report, abi.generation());
+  compare_callbacks(report, abi);
   compare_flags<theirs::NetworkDefinitionCreationFlag>(report, abi);
   compare_capabilities<theirs::ComputeCapability>(report, abi.generation());
 

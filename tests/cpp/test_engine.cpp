@@ -79,8 +79,8 @@ std::unique_ptr<Engine> load(int lanes) {
   options.profiles = {{{"x", {{1, kWidth}, {2, kWidth}, {4, kWidth}}}},
                       {{"x", {{5, kWidth}, {8, kWidth}, {16, kWidth}}}}};
   const auto model = onnx_relu(OnnxType::kHalf, {-1, kWidth});
-  const auto built = build(library(), bytes_of(model), "", options, {});
-  return std::make_unique<Engine>(library(), built.plan.bytes(), options_of(lanes));
+  const auto built = build_model(model, options);
+  return std::make_unique<Engine>(library(), built.plan, options_of(lanes));
 }
 
 TEST(Engine, RefusesLanesBelowOne) {
@@ -195,8 +195,8 @@ TEST(Engine, TakesShapesFromAnInputsValues) {
   BuildOptions options;
   options.profiles = {{{"shape", {{1, 1}, {2, 2}, {8, 8}}}}};
   const auto model = onnx_expand();
-  const auto built = build(library(), bytes_of(model), "", options, {});
-  Engine engine(library(), built.plan.bytes(), options_of(1));
+  const auto built = build_model(model, options);
+  Engine engine(library(), built.plan, options_of(1));
   const float value = 2.5F;
   for (const std::vector<std::int64_t>& asked : {std::vector<std::int64_t>{2, 3}, {8, 8}, {1, 1}}) {
     std::vector<TensorView> inputs;

@@ -268,10 +268,8 @@ TEST(TwoReleases, ServeSideBySide) {
   std::vector<std::unique_ptr<trtfast::Engine>> engines;
   for (const auto& release : releases()) {
     const auto library = trtfast::tensorrt::Library::open(path_of(release.folder, release.core));
-    const auto result =
-        trtfast::build(library, bytes_of(kFixed), "", {}, [](const auto&) { return true; });
-    engines.push_back(
-        std::make_unique<trtfast::Engine>(library, result.plan.bytes(), trtfast::EngineOptions{}));
+    const auto plan = plan_of(library, kFixed);
+    engines.push_back(std::make_unique<trtfast::Engine>(library, plan, trtfast::EngineOptions{}));
   }
   for (const auto& engine : engines) {
     EXPECT_EQ(run(*engine, {1, 2, 3, 4}, {2, 2}), (Values{3, 5, 7, 9}));
