@@ -9,6 +9,7 @@
 
 #include "bindings/pybind.h"
 #include "engine/build.h"
+#include "engine/timings.h"
 #include "error.h"
 
 namespace trtfast::bindings {
@@ -88,9 +89,9 @@ class InterruptibleBuild {
 };
 
 BuildOptions options_of(const std::vector<Ranges>& profiles, std::optional<std::size_t> workspace,
-                        std::optional<int> optimization_level, std::vector<int> targets,
-                        int device) {
-  BuildOptions options{{}, workspace, optimization_level, std::move(targets), device};
+                        std::optional<int> optimization_level, std::vector<int> targets, int device,
+                        std::span<const std::byte> timings) {
+  BuildOptions options{{}, workspace, optimization_level, std::move(targets), device, timings};
   for (const auto& ranges : profiles) {
     Profile profile;
     for (const auto& [name, range] : ranges) {
@@ -106,10 +107,13 @@ BuildResult build_interruptibly(const std::shared_ptr<const tensorrt::Library>& 
                                 const std::vector<Ranges>& profiles,
                                 std::optional<std::size_t> workspace,
                                 std::optional<int> optimization_level, std::vector<int> targets,
-                                int device, const py::object& progress, const py::function& sink) {
-  const auto options =
-      options_of(profiles, workspace, optimization_level, std::move(targets), device);
-  const py::buffer_info info = model.request();  // keeps the bytes in place while the GIL is free
+                                int device, const py::buffer& timings, const py::object& progress,
+                                const py::function& sink) {
+  // They keep the bytes in place while the GIL is free.
+  const py::buffer_info info = model.request();
+  const py::buffer_info timings_info = timings.request();
+  const auto options = options_of(profiles, workspace, optimization_level, std::move(targets),
+                                  device, bytes_of(timings_info));
   InterruptibleBuild interruptible(progress);
   BuildResult result;
   try {
@@ -126,6 +130,22 @@ BuildResult build_interruptibly(const std::shared_ptr<const tensorrt::Library>& 
   }
   interruptible.rethrow();
   return result;
+}
+
+py::bytes to_bytes(const std::vector<std::byte>& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+py::bytes merge(const std::shared_ptr<const tensorrt::Library>& library, int device,
+                const py::buffer& first, const py::buffer& second) {
+  const py::buffer_info first_info = first.request();
+  const py::buffer_info second_info = second.request();
+  std::vector<std::byte> merged;
+  {
+    const py::gil_scoped_release release;
+    merged = merge_timings(library, device, bytes_of(first_info), bytes_of(second_info));
+  }
+  return to_bytes(merged);
 }
 
 std::vector<std::string> numpy_names(const std::vector<DataType>& dtypes) {
@@ -147,13 +167,18 @@ void register_build(py::module_& module) {
                              [](const LayerInfo& layer) { return numpy_names(layer.outputs); });
 
   py::class_<BuildResult>(module, "BuildResult", "What a build tells beside the plan.")
-      .def_readonly("layers", &BuildResult::layers);
+      .def_readonly("layers", &BuildResult::layers)
+      .def_property_readonly(
+          "timings", [](const BuildResult& result) { return to_bytes(result.timings); },
+          "TensorRT's timing cache; empty where it keeps none.");
 
   module.def("build", &build_interruptibly, py::arg("library"), py::arg("model"),
              py::arg("model_path"), py::arg("profiles"), py::arg("workspace"),
              py::arg("optimization_level"), py::arg("targets"), py::arg("device"),
-             py::arg("progress"), py::arg("sink"),
+             py::arg("timings"), py::arg("progress"), py::arg("sink"),
              "Builds a plan from a serialised ONNX model; sink takes its bytes, piece by piece.");
+  module.def("merge_timings", &merge, py::arg("library"), py::arg("device"), py::arg("first"),
+             py::arg("second"), "What two builds measured on a GPU, as one.");
 }
 
 }  // namespace trtfast::bindings

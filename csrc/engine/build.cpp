@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "cuda/device.h"
+#include "engine/timings.h"
 #include "error.h"
 #include "tensorrt/devices.h"
 
@@ -287,6 +288,8 @@ BuildResult build(const std::shared_ptr<const tensorrt::Library>& library,
   const tensorrt::ProgressMonitor monitor(
       [&](const tensorrt::BuildProgress& step) { return watched.report(step); });
 
+  std::optional<Object> timings;  // before the builder, which it must outlive
+
   const auto builder = std::make_shared<const Object>(
       library, require<BuildError>(library->create_builder(), "createInferBuilder", scope));
   const Object network(library,
@@ -315,6 +318,9 @@ BuildResult build(const std::shared_ptr<const tensorrt::Library>& library,
         "IBuilderConfig::setBuilderOptimizationLevel", scope);
   }
   set_targets(config, options.targets);
+  if (library->abi().has(tensorrt::Capability::kTimingCache)) {
+    timings.emplace(use_timings(config, options.timings));
+  }
 
   const auto inputs = inputs_of(network);
   const bool needs_profile =
@@ -345,7 +351,7 @@ BuildResult build(const std::shared_ptr<const tensorrt::Library>& library,
                          scope.errors(),
                      node);
   }
-  return {std::move(layers)};
+  return {std::move(layers), timings ? timings_of(*timings) : std::vector<std::byte>()};
 }
 
 }  // namespace trtfast

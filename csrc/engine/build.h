@@ -25,6 +25,7 @@ struct BuildOptions {
   std::optional<int> optimization_level;  // 0 to 5; TensorRT's default is 3
   std::vector<int> targets;  // compute capabilities, major * 10 + minor; TensorRT-RTX only
   int device = 0;            // the GPU to build on, where there is one
+  std::span<const std::byte> timings;  // what an earlier build measured; may be empty
 };
 
 /// A layer of the network as it was parsed, with the dtypes that the build must keep: networks are
@@ -38,6 +39,7 @@ struct LayerInfo {
 
 struct BuildResult {
   std::vector<LayerInfo> layers;
+  std::vector<std::byte> timings;  // with those of the options; empty on TensorRT-RTX
 };
 
 /// Takes a plan's bytes in order: piece by piece where TensorRT writes them so, else all at once.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import _core, _plan, model, passport, readback
+from . import _core, _plan, cache, model, passport, readback
 from . import backend as backends
 from . import precision as precisions
-from .errors import InputError
+from .errors import BuildError, InputError
 from .passport import Passport
 from .shapes import profiles_for
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from .spec import ShapeRange
 
 __all__ = ["Progress", "build"]
+
+logger = logging.getLogger("trtfast")
 
 Progress = Callable[[str, str, int, int], "bool | None"]
 
@@ -118,6 +121,8 @@ def build(
     }
 
     engine = None
+    timings_key = _timings_key(library, gpu)
+    timings = cache.read_timings(timings_key) if timings_key else None
     with passport.replacing(target) as partial:
         with _plan.Writer(partial, target) as plan, model.serialised(cast) as (data, location):
             result = _core.build(
@@ -129,6 +134,7 @@ def build(
                 optimization_level,
                 list(targets or ()),
                 device,
+                timings or b"",
                 progress,
                 plan.write,
             )
@@ -153,7 +159,30 @@ def build(
         classes=list(classes) if classes else None,
     )
     record.write(target)
+    if timings_key:
+        _keep_timings(timings_key, result.timings, timings, library, device)
     return target
+
+
+def _timings_key(library: _core.Library, gpu: _core.Device | None) -> str | None:
+    """Return the key of what TensorRT measured; None where it measures nothing."""
+    if gpu is None or not library.keeps_timings:
+        return None
+    return cache.key_of(
+        timings=[library.product, library.version], gpu=gpu.name, driver=_core.driver_version()
+    )
+
+
+def _keep_timings(
+    key: str, made: bytes, known: bytes | None, library: _core.Library, device: int
+) -> None:
+    def merge(one: bytes, other: bytes) -> bytes:
+        return _core.merge_timings(library, device, one, other)
+
+    try:
+        cache.write_timings(key, made, known, merge)
+    except (OSError, BuildError) as error:
+        logger.warning("what TensorRT measured is not kept for the next build: %s", error)
 
 
 def _target(path: str | os.PathLike[str] | None, origin: Path | None) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -108,7 +109,7 @@ class Passport:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a file to write that takes the place of ``path`` once it is whole."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.partial")
     try:
         yield partial
         partial.replace(path)

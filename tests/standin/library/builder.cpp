@@ -85,6 +85,17 @@ std::string with_profiles(const Network& network, const Config& config, std::str
   return text;
 }
 
+/// Measures the operations that the timing cache does not know yet.
+bool measure(Call<Builder>& call, const Model& model, TimingCache& timings) {
+  if (!Recorder::instance().alive(&timings)) {
+    return call.violate("the timing cache was deleted before the build");
+  }
+  for (const auto& op : model.ops) {
+    if (timings.measured.insert(op.kind).second) Recorder::instance().call("measure", op.kind);
+  }
+  return true;
+}
+
 /// The bytes of the plan; none where a rule is broken or the model says that its build fails.
 std::optional<std::string> build(Call<Builder>& call, void* network_face, void* config_face) {
   const auto* network = object_of<Network>(network_face);
@@ -109,6 +120,7 @@ std::optional<std::string> build(Call<Builder>& call, void* network_face, void* 
     call.refuse("[stand-in] Error Code 10: Internal Error (the build was cancelled)");
     return std::nullopt;
   }
+  if (config->timings != nullptr && !measure(call, model, *config->timings)) return std::nullopt;
   if (const auto failure = model.failures.find("build"); failure != model.failures.end()) {
     call.refuse(
         "[stand-in] Error Code 10: Internal Error (Could not find any implementation for "
@@ -275,6 +287,8 @@ VTable Config::make_table() {
     }
     call->monitor = monitor;
   });
+  table.set<createTimingCache>(&create_timing_cache);
+  table.set<setTimingCache>(&set_timing_cache);
   table.set<setNbComputeCapabilities>([](void* self, std::int32_t count) noexcept {
     Call<Config> call(self, "IBuilderConfig::setNbComputeCapabilities", std::to_string(count));
     if (!call) return false;
