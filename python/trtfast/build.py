@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import _core, _plan, cache, model, passport, readback
 from . import backend as backends
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .shapes import Shapes
     from .spec import ShapeRange
 
-__all__ = ["Progress", "build"]
+__all__ = ["Progress", "build", "cached"]
 
 logger = logging.getLogger("trtfast")
 
@@ -162,6 +162,28 @@ def build(
     if timings_key:
         _keep_timings(timings_key, result.timings, timings, library, device)
     return target
+
+
+def cached(onnx: Path, *, backend: str, device: int, **options: Any) -> Path:
+    """Return the plan that :func:`build` makes of a model: from the cache, or built into it.
+
+    Parameters
+    ----------
+    onnx : Path
+    backend, device, **options
+        Those of :func:`build`.
+    """
+    gpu = backends.gpu(device)
+    library = backends.select(backend, device=gpu)
+    key = cache.key_of(
+        onnx=model.sha256(model.read(onnx)[0]),
+        trtfast=_core.__version__,
+        tensorrt=[library.product, library.version],
+        compute_capability=gpu.compute_capability if gpu else None,
+        driver=_core.driver_version() // 1000,
+        options={name: value for name, value in options.items() if name != "progress"},
+    )
+    return cache.get(key, lambda path: build(onnx, path, backend=backend, device=device, **options))
 
 
 def _timings_key(library: _core.Library, gpu: _core.Device | None) -> str | None:

@@ -14,7 +14,9 @@ from .passport import Header, Passport
 if TYPE_CHECKING:
     import os
 
-__all__ = ["Verdict", "check"]
+    from . import _core
+
+__all__ = ["Verdict", "check", "other_gpu"]
 
 
 @dataclass(frozen=True)
@@ -113,10 +115,15 @@ def _mismatch(header: Header, known: Passport | None, device: int) -> tuple[list
     problems = []
     if not backends.can_run(same[0], gpu):
         problems.append(f"{header.product} {header.version} does not list {gpu.name}")
-    if (
-        header.product == "TensorRT"
-        and known is not None
-        and known.compute_capability not in (None, gpu.compute_capability)
-    ):
-        problems.append(f"it was built for {known.gpu}, and this is {gpu.name}")
+    if (problem := other_gpu(header, known, gpu)) is not None:
+        problems.append(problem)
     return problems, "build it again on this GPU" if problems else None
+
+
+def other_gpu(header: Header, known: Passport | None, gpu: _core.Device) -> str | None:
+    """Return that a plan of TensorRT was built for another GPU; None if not, or if none knows."""
+    if header.product != "TensorRT" or known is None:
+        return None
+    if known.compute_capability in (None, gpu.compute_capability):
+        return None
+    return f"it was built for {known.gpu}, and this is {gpu.name}"

@@ -51,13 +51,21 @@ class Engine:
     allow_unsupported_gpu : bool, optional
         Whether to run on a GPU that this TensorRT does not list; by default what
         ``TRTFAST_ALLOW_UNSUPPORTED_GPU`` says.
+    rebuild : bool
+        Whether to build a plan again that another TensorRT or another GPU made: from the ONNX model
+        that it was built from, with the options and profiles of its passport. What was built is
+        kept in the cache, and one line in the log says so.
+    onnx : path, optional
+        The model to build again from; by default that beside the plan, with the ending ``.onnx``,
+        if its hash is the passport's.
 
     Raises
     ------
     InputError
         If there is no such file.
     EngineIncompatibleError
-        If the bytes are no whole plan, or were built by another TensorRT or for another GPU.
+        If the bytes are no whole plan, or were built by another TensorRT or for another GPU; with
+        ``rebuild``, if it cannot be built again, and why.
     UnsupportedDeviceError
         If there is no such GPU, or this TensorRT does not list it.
     TensorRTNotFoundError, UnsupportedVersionError, OutOfMemoryError, CudaError
@@ -72,7 +80,13 @@ class Engine:
         backend: str = "auto",
         preprocess: Preprocess | None = None,
         allow_unsupported_gpu: bool | None = None,
+        rebuild: bool = False,
+        onnx: str | os.PathLike[str] | None = None,
     ) -> None:
+        if onnx is not None and not rebuild:
+            raise InputError("onnx= is what to build again from: give rebuild=True with it")
+        if rebuild:
+            source = _rebuilt(source, onnx, backend, device, allow_unsupported_gpu)
         plan, self._passport = _read(source)
         if preprocess is None and self._passport is not None and self._passport.preprocess:
             preprocess = Preprocess.from_dict(self._passport.preprocess)
@@ -218,6 +232,30 @@ class Engine:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _rebuilt(
+    source: str | os.PathLike[str] | bytes,
+    onnx: str | os.PathLike[str] | None,
+    backend: str,
+    device: int,
+    allow_unsupported_gpu: bool | None,
+) -> str | os.PathLike[str] | bytes:
+    from .rebuild import resolve
+
+    if isinstance(source, bytes):
+        raise InputError("rebuild needs the path of a plan, beside which its passport lies")
+    path = Path(source)
+    if path.suffix == ".onnx" or not path.is_file():
+        return source  # refused as without rebuild
+    backends.require_gpu(device)
+    return resolve(
+        path,
+        onnx=onnx,
+        backend=backend,
+        device=device,
+        allow_unsupported_gpu=allow_unsupported_gpu,
+    )
 
 
 def _read(source: str | os.PathLike[str] | bytes) -> tuple[Plan, Passport | None]:
