@@ -53,7 +53,7 @@ void register_library(py::module_& module) {
       .def(
           "supports",
           [](const Library& library, int compute_capability) {
-            return tensorrt::supports(library.abi().generation(), compute_capability);
+            return tensorrt::supports(library.version(), compute_capability);
           },
           py::arg("compute_capability"));
 }

@@ -203,12 +203,11 @@ void set_targets(const Object& config, const std::vector<int>& targets) {
     throw InputError("targets: TensorRT " + config.library()->version().str() +
                      " builds for the GPU at hand only; TensorRT-RTX takes targets");
   }
-  const auto generation = config.abi().generation();
+  const auto version = config.library()->version();
   for (const int target : targets) {
-    if (!tensorrt::supports(generation, target)) {
+    if (!tensorrt::supports(version, target)) {
       throw InputError("target " + std::to_string(target) + " is not one that TensorRT-RTX " +
-                       config.library()->version().str() +
-                       " builds for: " + tensorrt::supported_list(generation));
+                       version.str() + " builds for: " + tensorrt::supported_list(version));
     }
   }
   const ErrorScope scope;

@@ -39,7 +39,7 @@ bool is_cut_short(std::span<const std::byte> bytes) {
 void check_device(const tensorrt::Library& library, int index, bool allow_unsupported_gpu) {
   const auto gpu = cuda::device(index);
   const int capability = gpu.compute_capability;
-  if (allow_unsupported_gpu || tensorrt::supports(library.abi().generation(), capability)) return;
+  if (allow_unsupported_gpu || tensorrt::supports(library.version(), capability)) return;
   throw UnsupportedDeviceError(
       std::string(library.product()) + " " + library.full_version() + " does not list GPU " +
       std::to_string(index) + ", " + gpu.name + " of compute capability " +

@@ -269,17 +269,16 @@ void compare_flags(Report& report, const Abi& abi) {
 }
 
 template <class Capability>
-void compare_capabilities(Report& report, Generation generation) {
-  if (!is_rtx(generation)) return;  // TensorRT has no list in its headers
-#define TRTFAST_CAPABILITY(value)                                                   \
-  {                                                                                 \
-    constexpr bool listed = requires { Capability::kSM##value; };                   \
-    report.equal("compute capability " #value, supports(generation, value), listed, \
-                 report.values);                                                    \
-    if constexpr (requires { Capability::kSM##value; }) {                           \
-      report.equal("ComputeCapability::kSM" #value, value,                          \
-                   static_cast<int>(Capability::kSM##value), report.values);        \
-    }                                                                               \
+void compare_capabilities(Report& report, Version version) {
+  if (!is_rtx(generation_of(version))) return;  // TensorRT has no list in its headers
+#define TRTFAST_CAPABILITY(value)                                                                \
+  {                                                                                              \
+    constexpr bool listed = requires { Capability::kSM##value; };                                \
+    report.equal("compute capability " #value, supports(version, value), listed, report.values); \
+    if constexpr (requires { Capability::kSM##value; }) {                                        \
+      report.equal("ComputeCapability::kSM" #value, value,                                       \
+                   static_cast<int>(Capability::kSM##value), report.values);                     \
+    }                                                                                            \
   }
   TRTFAST_CAPABILITIES(TRTFAST_CAPABILITY)
 #undef TRTFAST_CAPABILITY
@@ -299,7 +298,7 @@ int run() {
   compare_public_classes(report);
   compare_callbacks(report, abi);
   compare_flags<theirs::NetworkDefinitionCreationFlag>(report, abi);
-  compare_capabilities<theirs::ComputeCapability>(report, abi.generation());
+  compare_capabilities<theirs::ComputeCapability>(report, version);
 
   if (!report.may_throw.empty()) Report::note("not noexcept in these headers:" + report.may_throw);
   std::cout << (rtx ? "TensorRT-RTX " : "TensorRT ") << version.str() << " ("

@@ -229,7 +229,7 @@ TEST_P(InferOnStandin, RunsOnTheGpuThatItIsLoadedOn) {
 
 TEST_P(InferOnStandin, RefusesAGpuThatTheReleaseDoesNotList) {
   const auto plan = build(kFixed);
-  fake_cuda::set_devices(1, is_rtx() ? 90 : 70);
+  fake_cuda::set_devices(1, is_rtx() ? 90 : 61);
   EXPECT_THROW(static_cast<void>(load(plan)), UnsupportedDeviceError);
   trtfast::EngineOptions options;
   options.allow_unsupported_gpu = true;
