@@ -193,12 +193,13 @@ TEST(Engine, KeepsItsKernelsWhereTensorRtCompilesThem) {
 TEST(Engine, TakesShapesFromAnInputsValues) {
   TRTFAST_NEEDS_GPU();
   BuildOptions options;
-  options.profiles = {{{"shape", {{1, 1}, {2, 2}, {8, 8}}}}};
+  options.profiles = {{{"shape", {{1, 1}, {2, 2}, {4, 4}}}}, {{"shape", {{1, 5}, {2, 6}, {8, 8}}}}};
   const auto model = onnx_expand();
   const auto built = build_model(model, options);
   Engine engine(library(), built.plan, options_of(1));
   const float value = 2.5F;
-  for (const std::vector<std::int64_t>& asked : {std::vector<std::int64_t>{2, 3}, {8, 8}, {1, 1}}) {
+  for (const std::vector<std::int64_t>& asked :
+       {std::vector<std::int64_t>{2, 3}, {8, 8}, {1, 1}, {1, 5}}) {
     std::vector<TensorView> inputs;
     for (const auto& spec : engine.inputs()) {
       if (spec.name == "x") {

@@ -168,6 +168,33 @@ TEST_P(InferOnStandin, ShapeTensors) {
   });
 }
 
+TEST_P(InferOnStandin, ChoosesTheProfileThatHoldsTheValues) {
+  const std::vector<trtfast::Profile> profiles = {profile("n", {1, 1}, {2, 2}, {4, 4}),
+                                                  profile("n", {3, 6}, {3, 7}, {9, 9})};
+  at_once_and_late([&] {
+    const auto engine = load(build(kFill, profiles), 1);
+    EXPECT_EQ(engine->inputs()[0].values[1].max, (Shape{9, 9}));
+    const auto fill = [&](const std::vector<std::int64_t>& n) {
+      const std::vector inputs = {view(n, {2}, DataType::kInt64)};
+      return engine->infer(inputs)[0].shape;
+    };
+    for (const Shape& n : {Shape{2, 3}, {9, 9}, {4, 4}, {3, 6}, {1, 1}}) EXPECT_EQ(fill(n), n);
+    EXPECT_THAT(thrown_by<InputError>([&] { static_cast<void>(fill({2, 6})); }).what(),
+                HasSubstr("no optimisation profile of this engine fits n = (2, 6)"));
+    EXPECT_EQ(fill({9, 6}), (Shape{9, 6})) << "after a refused call";
+  });
+}
+
+TEST_P(InferOnStandin, ChoosesTheProfileByValuesOf32Bits) {
+  const auto engine = load(build("input n int32 1 shape\noutput f float32 -1\nop fill f = fill n\n",
+                                 {profile("n", {1}, {2}, {3}), profile("n", {4}, {5}, {6})}));
+  for (const std::int32_t count : {6, 1, 4, 3}) {
+    const std::vector value = {count};
+    const std::vector inputs = {view(value, {1}, DataType::kInt32)};
+    EXPECT_EQ(engine->infer(inputs)[0].shape, (Shape{count}));
+  }
+}
+
 TEST_P(InferOnStandin, LongShapeTensors) {
   constexpr std::size_t kSize = 40;  // more than 256 bytes, and no multiple of them
   const std::string size = std::to_string(kSize);

@@ -108,7 +108,9 @@ struct Engine : Object {
   static constexpr bool kOneThread = false;
   static VTable make_table();
   void dispose() noexcept;
+  void narrow();  // the values of profiles, as releases before 10.11 tell them
   Model model;
+  std::map<const Shape*, std::vector<std::int32_t>> narrow_values;
   int device = 0;
   void* weights = nullptr;  // device memory
 };
