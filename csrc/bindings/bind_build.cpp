@@ -3,11 +3,14 @@
 #include <future>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <thread>
 #include <tuple>
 
 #include "bindings/pybind.h"
 #include "engine/build.h"
+#include "engine/timings.h"
+#include "error.h"
 
 namespace trtfast::bindings {
 namespace {
@@ -46,6 +49,19 @@ class InterruptibleBuild {
     return !stopped_;
   }
 
+  /// Passes bytes of the plan on.
+  void write(const py::function& sink, std::span<const std::byte> bytes) {
+    if (stopped_ || is_finalizing()) throw BuildError("the build was interrupted");
+    const py::gil_scoped_acquire gil;
+    try {
+      sink(py::memoryview::from_memory(bytes.data(), static_cast<py::ssize_t>(bytes.size())));
+    } catch (py::error_already_set& error) {
+      error.restore();
+      stop();
+      throw BuildError("the plan cannot be written");  // which rethrow() replaces
+    }
+  }
+
   /// What was raised meanwhile, if anything was. Needs the GIL.
   void rethrow() {
     if (!raised_) return;
@@ -73,9 +89,9 @@ class InterruptibleBuild {
 };
 
 BuildOptions options_of(const std::vector<Ranges>& profiles, std::optional<std::size_t> workspace,
-                        std::optional<int> optimization_level, std::vector<int> targets,
-                        int device) {
-  BuildOptions options{{}, workspace, optimization_level, std::move(targets), device};
+                        std::optional<int> optimization_level, std::vector<int> targets, int device,
+                        std::span<const std::byte> timings) {
+  BuildOptions options{{}, workspace, optimization_level, std::move(targets), device, timings};
   for (const auto& ranges : profiles) {
     Profile profile;
     for (const auto& [name, range] : ranges) {
@@ -86,29 +102,50 @@ BuildOptions options_of(const std::vector<Ranges>& profiles, std::optional<std::
   return options;
 }
 
-std::shared_ptr<BuildResult> build_interruptibly(
-    const std::shared_ptr<const tensorrt::Library>& library, const py::buffer& model,
-    const std::string& model_path, const std::vector<Ranges>& profiles,
-    std::optional<std::size_t> workspace, std::optional<int> optimization_level,
-    std::vector<int> targets, int device, const py::object& progress) {
-  const auto options =
-      options_of(profiles, workspace, optimization_level, std::move(targets), device);
-  const py::buffer_info info = model.request();  // keeps the bytes in place while the GIL is free
+BuildResult build_interruptibly(const std::shared_ptr<const tensorrt::Library>& library,
+                                const py::buffer& model, const std::string& model_path,
+                                const std::vector<Ranges>& profiles,
+                                std::optional<std::size_t> workspace,
+                                std::optional<int> optimization_level, std::vector<int> targets,
+                                int device, const py::buffer& timings, const py::object& progress,
+                                const py::function& sink) {
+  // They keep the bytes in place while the GIL is free.
+  const py::buffer_info info = model.request();
+  const py::buffer_info timings_info = timings.request();
+  const auto options = options_of(profiles, workspace, optimization_level, std::move(targets),
+                                  device, bytes_of(timings_info));
   InterruptibleBuild interruptible(progress);
-  std::shared_ptr<BuildResult> result;
+  BuildResult result;
   try {
     const py::gil_scoped_release release;
-    auto built = interruptible.run([&] {
-      return build(library, bytes_of(info), model_path, options,
-                   [&](const tensorrt::BuildProgress& step) { return interruptible.report(step); });
+    result = interruptible.run([&] {
+      return build(
+          library, bytes_of(info), model_path, options,
+          [&](const tensorrt::BuildProgress& step) { return interruptible.report(step); },
+          [&](std::span<const std::byte> bytes) { interruptible.write(sink, bytes); });
     });
-    result = make_released<BuildResult>(std::move(built));
   } catch (...) {
     interruptible.rethrow();
     throw;
   }
   interruptible.rethrow();
   return result;
+}
+
+py::bytes to_bytes(const std::vector<std::byte>& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+py::bytes merge(const std::shared_ptr<const tensorrt::Library>& library, int device,
+                const py::buffer& first, const py::buffer& second) {
+  const py::buffer_info first_info = first.request();
+  const py::buffer_info second_info = second.request();
+  std::vector<std::byte> merged;
+  {
+    const py::gil_scoped_release release;
+    merged = merge_timings(library, device, bytes_of(first_info), bytes_of(second_info));
+  }
+  return to_bytes(merged);
 }
 
 std::vector<std::string> numpy_names(const std::vector<DataType>& dtypes) {
@@ -129,19 +166,19 @@ void register_build(py::module_& module) {
       .def_property_readonly("outputs",
                              [](const LayerInfo& layer) { return numpy_names(layer.outputs); });
 
-  py::class_<BuildResult, std::shared_ptr<BuildResult>>(
-      module, "BuildResult", "A plan, whose bytes are its buffer.", py::buffer_protocol())
+  py::class_<BuildResult>(module, "BuildResult", "What a build tells beside the plan.")
       .def_readonly("layers", &BuildResult::layers)
-      .def_buffer([](BuildResult& result) {
-        const auto bytes = result.plan.bytes();
-        return py::buffer_info(reinterpret_cast<const std::uint8_t*>(bytes.data()),
-                               static_cast<py::ssize_t>(bytes.size()));
-      });
+      .def_property_readonly(
+          "timings", [](const BuildResult& result) { return to_bytes(result.timings); },
+          "TensorRT's timing cache; empty where it keeps none.");
 
   module.def("build", &build_interruptibly, py::arg("library"), py::arg("model"),
              py::arg("model_path"), py::arg("profiles"), py::arg("workspace"),
              py::arg("optimization_level"), py::arg("targets"), py::arg("device"),
-             py::arg("progress"), "Builds a plan from a serialised ONNX model.");
+             py::arg("timings"), py::arg("progress"), py::arg("sink"),
+             "Builds a plan from a serialised ONNX model; sink takes its bytes, piece by piece.");
+  module.def("merge_timings", &merge, py::arg("library"), py::arg("device"), py::arg("first"),
+             py::arg("second"), "What two builds measured on a GPU, as one.");
 }
 
 }  // namespace trtfast::bindings

@@ -43,13 +43,17 @@ void register_library(py::module_& module) {
           "generation", [](const Library& library) { return name(library.abi().generation()); })
       .def_property_readonly(
           "is_rtx", [](const Library& library) { return is_rtx(library.abi().generation()); })
+      .def_property_readonly("keeps_timings",
+                             [](const Library& library) {
+                               return library.abi().has(tensorrt::Capability::kTimingCache);
+                             })
       .def_property_readonly(
           "newer_than_tested",
           [](const Library& library) { return newer_than_tested(library.version()); })
       .def(
           "supports",
           [](const Library& library, int compute_capability) {
-            return tensorrt::supports(library.abi().generation(), compute_capability);
+            return tensorrt::supports(library.version(), compute_capability);
           },
           py::arg("compute_capability"));
 }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "cuda/device.h"
+#include "engine/timings.h"
 #include "error.h"
 #include "tensorrt/devices.h"
 
@@ -22,8 +23,25 @@ using tensorrt::ProfileSelector;
 using tensorrt::require;
 using tensorrt::View;
 
-// Passes a build's steps on, and remembers how it was cancelled: by an answer or by an exception,
-// which must not pass through TensorRT.
+// Keeps the first exception of a callback, which must not pass through TensorRT.
+class Raised {
+ public:
+  void keep() {
+    const std::scoped_lock lock(mutex_);
+    if (!raised_) raised_ = std::current_exception();
+  }
+
+  void rethrow() {
+    const std::scoped_lock lock(mutex_);
+    if (raised_) std::rethrow_exception(raised_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::exception_ptr raised_;
+};
+
+// Passes a build's steps on, and remembers how it was cancelled: by an answer or by an exception.
 class Progress {
  public:
   explicit Progress(const tensorrt::ProgressFunction& function) : function_(function) {}
@@ -34,8 +52,7 @@ class Progress {
     try {
       if (!function_(step)) cancelled_ = true;
     } catch (...) {
-      const std::scoped_lock lock(mutex_);
-      if (!raised_) raised_ = std::current_exception();
+      raised_.keep();
       cancelled_ = true;
     }
     return !cancelled_;
@@ -44,16 +61,14 @@ class Progress {
   /// @throws what the function threw, else BuildError.
   void throw_if_cancelled() {
     if (!cancelled_) return;
-    const std::scoped_lock lock(mutex_);
-    if (raised_) std::rethrow_exception(raised_);
+    raised_.rethrow();
     throw BuildError("the build was cancelled");
   }
 
  private:
   const tensorrt::ProgressFunction& function_;
   std::atomic<bool> cancelled_ = false;
-  std::mutex mutex_;
-  std::exception_ptr raised_;
+  Raised raised_;
 };
 
 struct Input {
@@ -188,12 +203,11 @@ void set_targets(const Object& config, const std::vector<int>& targets) {
     throw InputError("targets: TensorRT " + config.library()->version().str() +
                      " builds for the GPU at hand only; TensorRT-RTX takes targets");
   }
-  const auto generation = config.abi().generation();
+  const auto version = config.library()->version();
   for (const int target : targets) {
-    if (!tensorrt::supports(generation, target)) {
+    if (!tensorrt::supports(version, target)) {
       throw InputError("target " + std::to_string(target) + " is not one that TensorRT-RTX " +
-                       config.library()->version().str() +
-                       " builds for: " + tensorrt::supported_list(generation));
+                       version.str() + " builds for: " + tensorrt::supported_list(version));
     }
   }
   const ErrorScope scope;
@@ -247,11 +261,24 @@ std::string first_named(const std::vector<LayerInfo>& layers, const std::string&
   return {};
 }
 
+// Builds the plan into a sink; false where TensorRT fails, or the sink does.
+bool write_plan(const Object& builder, const Object& network, const Object& config,
+                const tensorrt::WriteFunction& write) {
+  if (builder.abi().has(tensorrt::Capability::kStreamedPlan)) {
+    const tensorrt::StreamWriter writer(write);
+    return builder.call<VBuilder::buildSerializedNetworkToStream>(network.get(), config.get(),
+                                                                  writer.object());
+  }
+  void* plan = builder.call<VBuilder::buildSerializedNetwork>(network.get(), config.get());
+  return plan != nullptr && write(tensorrt::HostMemory(builder.library(), plan).bytes());
+}
+
 }  // namespace
 
 BuildResult build(const std::shared_ptr<const tensorrt::Library>& library,
                   std::span<const std::byte> model, const std::string& model_path,
-                  const BuildOptions& options, const tensorrt::ProgressFunction& progress) {
+                  const BuildOptions& options, const tensorrt::ProgressFunction& progress,
+                  const PlanSink& sink) {
   const ErrorScope scope;
   std::optional<cuda::DeviceGuard> guard;
   if (!cuda::devices().list.empty()) guard.emplace(cuda::device(options.device).index);
@@ -259,6 +286,8 @@ BuildResult build(const std::shared_ptr<const tensorrt::Library>& library,
   // Declared first, for TensorRT's objects hold its address.
   const tensorrt::ProgressMonitor monitor(
       [&](const tensorrt::BuildProgress& step) { return watched.report(step); });
+
+  std::optional<Object> timings;  // before the builder, which it must outlive
 
   const auto builder = std::make_shared<const Object>(
       library, require<BuildError>(library->create_builder(), "createInferBuilder", scope));
@@ -288,6 +317,9 @@ BuildResult build(const std::shared_ptr<const tensorrt::Library>& library,
         "IBuilderConfig::setBuilderOptimizationLevel", scope);
   }
   set_targets(config, options.targets);
+  if (library->abi().has(tensorrt::Capability::kTimingCache)) {
+    timings.emplace(use_timings(config, options.timings));
+  }
 
   const auto inputs = inputs_of(network);
   const bool needs_profile =
@@ -296,8 +328,20 @@ BuildResult build(const std::shared_ptr<const tensorrt::Library>& library,
   for (const auto& profile : options.profiles) add_profile(*builder, config, inputs, profile);
 
   auto layers = layers_of(network);
-  void* plan = builder->call<VBuilder::buildSerializedNetwork>(network.get(), config.get());
-  if (plan == nullptr) {
+  Raised raised;
+  bool refused = false;
+  const bool done = write_plan(*builder, network, config, [&](std::span<const std::byte> bytes) {
+    if (refused) return false;
+    try {
+      sink(bytes);
+    } catch (...) {
+      raised.keep();
+      refused = true;
+    }
+    return !refused;
+  });
+  raised.rethrow();  // TensorRT-RTX says that all went well when a write fails
+  if (!done) {
     watched.throw_if_cancelled();
     tensorrt::throw_if_out_of_memory(scope);
     const std::string node = first_named(layers, scope.errors());
@@ -306,7 +350,7 @@ BuildResult build(const std::shared_ptr<const tensorrt::Library>& library,
                          scope.errors(),
                      node);
   }
-  return {tensorrt::HostMemory(library, plan, builder), std::move(layers)};
+  return {std::move(layers), timings ? timings_of(*timings) : std::vector<std::byte>()};
 }
 
 }  // namespace trtfast

@@ -40,7 +40,7 @@ bool is_cut_short(std::span<const std::byte> bytes) {
 void check_device(const tensorrt::Library& library, int index, bool allow_unsupported_gpu) {
   const auto gpu = cuda::device(index);
   const int capability = gpu.compute_capability;
-  if (allow_unsupported_gpu || tensorrt::supports(library.abi().generation(), capability)) return;
+  if (allow_unsupported_gpu || tensorrt::supports(library.version(), capability)) return;
   throw UnsupportedDeviceError(
       std::string(library.product()) + " " + library.full_version() + " does not list GPU " +
       std::to_string(index) + ", " + gpu.name + " of compute capability " +
@@ -76,6 +76,32 @@ std::shared_ptr<const Object> deserialize(const std::shared_ptr<const tensorrt::
   return std::make_shared<const Object>(library, engine, runtime);
 }
 
+std::size_t element_count(const Shape& shape) { return byte_size(shape, DataType::kInt8); }
+
+/// What `of` tells for each bound of each profile.
+template <class Of>
+std::vector<ShapeRange> ranges(const Object& engine, Of of) {
+  std::vector<ShapeRange> found;
+  const int profiles = engine.call<VCudaEngine::getNbOptimizationProfiles>();
+  for (int profile = 0; profile < profiles; ++profile) {
+    found.push_back({of(profile, ProfileSelector::kMin), of(profile, ProfileSelector::kOpt),
+                     of(profile, ProfileSelector::kMax)});
+  }
+  return found;
+}
+
+// Before TensorRT 10.11 they have 32 bits. Empty where TensorRT tells none.
+Shape profile_values(const Object& engine, const TensorSpec& spec, int profile,
+                     ProfileSelector select) {
+  const char* name = spec.name.c_str();
+  const auto copied = [&](const auto* values) {
+    return values != nullptr ? Shape(values, values + element_count(spec.shape)) : Shape();
+  };
+  return engine.abi().has<VCudaEngine::getProfileTensorValuesV2>()
+             ? copied(engine.call<VCudaEngine::getProfileTensorValuesV2>(name, profile, select))
+             : copied(engine.call<VCudaEngine::getProfileTensorValues>(name, profile, select));
+}
+
 TensorSpec spec_of(const Object& engine, const char* name, bool is_input) {
   TensorSpec spec{
       name,
@@ -83,17 +109,39 @@ TensorSpec spec_of(const Object& engine, const char* name, bool is_input) {
       to_shape(engine.call<VCudaEngine::getTensorShape>(name)),
       engine.call<VCudaEngine::getTensorLocation>(name) == tensorrt::TensorLocation::kHost,
       engine.call<VCudaEngine::isShapeInferenceIO>(name),
+      {},
       {}};
-  if (!is_input || !is_dynamic(spec.shape)) return spec;
-  const int profiles = engine.call<VCudaEngine::getNbOptimizationProfiles>();
-  for (int profile = 0; profile < profiles; ++profile) {
-    const auto shape = [&](ProfileSelector select) {
+  if (!is_input) return spec;
+  if (is_dynamic(spec.shape)) {
+    spec.profiles = ranges(engine, [&](int profile, ProfileSelector select) {
       return to_shape(engine.call<VCudaEngine::getProfileShape>(name, profile, select));
-    };
-    spec.profiles.push_back(
-        {shape(ProfileSelector::kMin), shape(ProfileSelector::kOpt), shape(ProfileSelector::kMax)});
+    });
+  } else if (spec.is_shape_value &&
+             (spec.dtype == DataType::kInt64 || spec.dtype == DataType::kInt32)) {
+    spec.values = ranges(engine, [&](int profile, ProfileSelector select) {
+      return profile_values(engine, spec, profile, select);
+    });
   }
   return spec;
+}
+
+/// The value of an input that decides shapes.
+Shape values_of(const TensorView& input) {
+  const auto copied = [&]<class Value>(Value first) {
+    Shape values;
+    for (std::size_t index = 0; index < element_count(input.shape); ++index) {
+      std::memcpy(&first, input.data + index * sizeof(Value), sizeof(Value));
+      values.push_back(first);
+    }
+    return values;
+  };
+  return input.dtype == DataType::kInt64 ? copied(std::int64_t{}) : copied(std::int32_t{});
+}
+
+bool fits(const TensorSpec& spec, const TensorView& input, std::size_t profile) {
+  if (!spec.profiles.empty()) return spec.profiles[profile].contains(input.shape);
+  if (spec.values.empty() || spec.values[profile].opt.empty()) return true;
+  return spec.values[profile].contains(values_of(input));
 }
 
 }  // namespace
@@ -143,20 +191,21 @@ std::vector<std::byte> Plan::kernels() const {
 
 int Plan::profile_for(std::span<const TensorView> inputs) const {
   for (int profile = 0; profile < profiles_; ++profile) {
-    bool fits = true;
-    for (std::size_t index = 0; fits && index < inputs.size(); ++index) {
-      const auto& ranges = inputs_[index].profiles;
-      fits =
-          ranges.empty() || ranges[static_cast<std::size_t>(profile)].contains(inputs[index].shape);
+    bool all_fit = true;
+    for (std::size_t index = 0; all_fit && index < inputs.size(); ++index) {
+      all_fit = fits(inputs_[index], inputs[index], static_cast<std::size_t>(profile));
     }
-    if (fits) return profile;
+    if (all_fit) return profile;
   }
-  std::string shapes;
+  std::string given;
   for (std::size_t index = 0; index < inputs.size(); ++index) {
-    shapes += (index > 0 ? ", " : "") + inputs_[index].name + str(inputs[index].shape);
+    const TensorSpec& spec = inputs_[index];
+    given +=
+        (index > 0 ? ", " : "") + spec.name +
+        (spec.values.empty() ? str(inputs[index].shape) : " = " + str(values_of(inputs[index])));
   }
-  throw InputError("no optimisation profile of this engine fits the shapes " + shapes +
-                   ": use a shape inside one, or build the engine with wider shapes");
+  throw InputError("no optimisation profile of this engine fits " + given +
+                   ": stay inside one, or build the engine with wider profiles");
 }
 
 std::string Plan::inspect() const {

@@ -45,6 +45,7 @@ struct TensorSpec {
   bool on_host;                      // TensorRT reads or writes its value in host memory
   bool is_shape_value;               // TensorRT computes shapes from its value
   std::vector<ShapeRange> profiles;  // of a dynamic input, one for each profile; else empty
+  std::vector<ShapeRange> values;    // of one whose value decides shapes, that value's; else empty
 };
 
 /// Where the bytes of a tensor lie.

@@ -91,6 +91,9 @@ bool Abi::has(Capability capability) const noexcept {
       return has<method::VRuntimeConfig::setDynamicShapesKernelSpecializationStrategy>();
     case Capability::kRuntimeCache: return has<method::VRuntimeCache::serialize>();
     case Capability::kComputeTargets: return has<method::VBuilderConfig::setComputeCapability>();
+    // TensorRT-RTX has the methods, but measures nothing, and would ask for a GPU.
+    case Capability::kTimingCache: return !is_rtx(generation_);
+    case Capability::kStreamedPlan: return has<method::VBuilder::buildSerializedNetworkToStream>();
   }
   return false;
 }

@@ -47,6 +47,8 @@ enum class Capability : std::uint8_t {
   kKernelSpecialization,  // TensorRT-RTX compiles kernels for the shapes in use
   kRuntimeCache,          // and can keep them for the next start
   kComputeTargets,        // a build can name the compute capabilities that it is for
+  kTimingCache,           // a build can use what earlier ones measured
+  kStreamedPlan,          // a build can write the plan piece by piece
 };
 
 namespace detail {

@@ -119,6 +119,33 @@ ProgressMonitor::ProgressMonitor(ProgressFunction function)
 ProgressMonitor::~ProgressMonitor() = default;
 void* ProgressMonitor::object() const noexcept { return shape_.get(); }
 
+struct StreamWriter::Shape final : Versioned {
+  explicit Shape(WriteFunction function) : function_(std::move(function)) {}
+
+  [[nodiscard]] InterfaceInfo getInterfaceInfo() const noexcept override {
+    return {"IStreamWriter", 1, 0};
+  }
+
+  virtual std::int64_t write(const void* data, std::int64_t bytes) noexcept {
+    constexpr std::int64_t kFailed = -1;  // TensorRT gives up, and fails the build
+    if (bytes < 0) return kFailed;
+    try {
+      const auto size = static_cast<std::size_t>(bytes);
+      return function_({static_cast<const std::byte*>(data), size}) ? bytes : kFailed;
+    } catch (...) {
+      return kFailed;  // an exception must not pass through TensorRT
+    }
+  }
+
+ private:
+  WriteFunction function_;
+};
+
+StreamWriter::StreamWriter(WriteFunction function)
+    : shape_(std::make_unique<Shape>(std::move(function))) {}
+StreamWriter::~StreamWriter() = default;
+void* StreamWriter::object() const noexcept { return shape_.get(); }
+
 struct OutputAllocator::Shapes {
   struct Rtx final : Versioned {
     explicit Rtx(OutputSink& target) : sink(target) {}

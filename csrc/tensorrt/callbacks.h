@@ -2,8 +2,10 @@
 // differs exists in two shapes; a base class's order of declaration is the order of its slots.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "tensorrt/abi.h"
@@ -44,6 +46,23 @@ class ProgressMonitor {
   ~ProgressMonitor();
   ProgressMonitor(const ProgressMonitor&) = delete;  // TensorRT keeps its address
   ProgressMonitor& operator=(const ProgressMonitor&) = delete;
+
+  [[nodiscard]] void* object() const noexcept;
+
+ private:
+  struct Shape;
+  std::unique_ptr<Shape> shape_;
+};
+
+/// Takes the next bytes of a stream; returns false where it cannot.
+using WriteFunction = std::function<bool(std::span<const std::byte>)>;
+
+class StreamWriter {
+ public:
+  explicit StreamWriter(WriteFunction function);
+  ~StreamWriter();
+  StreamWriter(const StreamWriter&) = delete;  // TensorRT keeps its address
+  StreamWriter& operator=(const StreamWriter&) = delete;
 
   [[nodiscard]] void* object() const noexcept;
 

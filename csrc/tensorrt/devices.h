@@ -8,9 +8,9 @@
 namespace trtfast::tensorrt {
 
 /// @param compute_capability major * 10 + minor.
-[[nodiscard]] bool supports(Generation generation, int compute_capability);
+[[nodiscard]] bool supports(Version version, int compute_capability);
 
 /// The compute capabilities that are supported, as text: "75, 80, 86".
-[[nodiscard]] std::string supported_list(Generation generation);
+[[nodiscard]] std::string supported_list(Version version);
 
 }  // namespace trtfast::tensorrt

@@ -25,6 +25,7 @@ __all__: list[str] = [
     "devices",
     "driver_version",
     "inspect",
+    "merge_timings",
     "set_log_threshold",
     "take_log",
 ]
@@ -59,6 +60,8 @@ class Library:
     @property
     def is_rtx(self) -> bool: ...
     @property
+    def keeps_timings(self) -> bool: ...
+    @property
     def newer_than_tested(self) -> bool: ...
     @property
     def path(self) -> pathlib.Path: ...
@@ -85,10 +88,15 @@ class LayerInfo:
 
 class BuildResult:
     """
-    A plan, whose bytes are its buffer.
+    What a build tells beside the plan.
     """
     @property
     def layers(self) -> list[LayerInfo]: ...
+    @property
+    def timings(self) -> bytes:
+        """
+        TensorRT's timing cache; empty where it keeps none.
+        """
 
 class ShapeRange:
     @property
@@ -167,10 +175,12 @@ def build(
     optimization_level: typing.SupportsInt | typing.SupportsIndex | None,
     targets: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
     device: typing.SupportsInt | typing.SupportsIndex,
+    timings: typing_extensions.Buffer,
     progress: typing.Any,
+    sink: collections.abc.Callable,
 ) -> BuildResult:
     """
-    Builds a plan from a serialised ONNX model.
+    Builds a plan from a serialised ONNX model; sink takes its bytes, piece by piece.
     """
 
 def close_log() -> None:
@@ -195,6 +205,16 @@ def inspect(
 ) -> str:
     """
     What TensorRT's engine inspector tells of a plan's layers, as JSON.
+    """
+
+def merge_timings(
+    library: Library,
+    device: typing.SupportsInt | typing.SupportsIndex,
+    first: typing_extensions.Buffer,
+    second: typing_extensions.Buffer,
+) -> bytes:
+    """
+    What two builds measured on a GPU, as one.
     """
 
 def set_log_threshold(severity: typing.SupportsInt | typing.SupportsIndex) -> None:

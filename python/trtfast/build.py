@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from . import _core, model, passport, readback
+from . import _core, _plan, cache, model, passport, readback
 from . import backend as backends
 from . import precision as precisions
-from .errors import InputError
+from .errors import BuildError, InputError
 from .passport import Passport
 from .shapes import profiles_for
 
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from .shapes import Shapes
     from .spec import ShapeRange
 
-__all__ = ["Progress", "build"]
+__all__ = ["Progress", "build", "cached"]
+
+logger = logging.getLogger("trtfast")
 
 Progress = Callable[[str, str, int, int], "bool | None"]
 
@@ -90,7 +93,8 @@ def build(
     InputError
         For a missing file, or shapes that do not fit the model.
     BuildError
-        If TensorRT cannot parse or build the model; ``node`` names the ONNX node at fault.
+        If TensorRT cannot parse or build the model, where ``node`` names the ONNX node at fault; or
+        if the plan cannot be written, as to a disk that is full.
     PrecisionError
         If the precision cannot be had, or is not what came out.
     TensorRTNotFoundError, UnsupportedVersionError, UnsupportedDeviceError, OutOfMemoryError
@@ -116,24 +120,30 @@ def build(
         "targets": list(targets or ()),
     }
 
-    with model.serialised(cast) as (data, location):
-        result = _core.build(
-            library,
-            data,
-            location,
-            [{name: (r.min, r.opt, r.max) for name, r in p.items()} for p in profiles],
-            workspace,
-            optimization_level,
-            list(targets or ()),
-            device,
-            progress,
-        )
-    plan = memoryview(result)  # type: ignore[arg-type]  # the stub cannot tell that it is a buffer
     engine = None
-    if gpu is not None and backends.can_run(library, gpu):
-        engine = readback.engine_dtypes(_core.inspect(library, plan, device))
+    timings_key = _timings_key(library, gpu)
+    timings = cache.read_timings(timings_key) if timings_key else None
+    with passport.replacing(target) as partial:
+        with _plan.Writer(partial, target) as plan, model.serialised(cast) as (data, location):
+            result = _core.build(
+                library,
+                data,
+                location,
+                [{name: (r.min, r.opt, r.max) for name, r in p.items()} for p in profiles],
+                workspace,
+                optimization_level,
+                list(targets or ()),
+                device,
+                timings or b"",
+                progress,
+                plan.write,
+            )
+        layers = readback.check(result.layers, cast, precision, keep_fp32)
+        if gpu is not None and backends.can_run(library, gpu):
+            told = _core.inspect(library, _plan.mapped(partial), device)
+            engine = readback.engine_dtypes(told)
     record = Passport(
-        plan_sha256=passport.sha256(plan),
+        plan_sha256=plan.sha256,
         onnx_sha256=model.sha256(source),
         product=library.product,
         version=library.version,
@@ -144,18 +154,57 @@ def build(
         options=options,
         inputs=[passport.describe(spec, profiles) for spec in inputs],
         outputs=[passport.describe(spec) for spec in outputs],
-        precision={
-            "asked": precision,
-            "layers": readback.check(result.layers, cast, precision, keep_fp32),
-            "engine": engine,
-        },
+        precision={"asked": precision, "layers": layers, "engine": engine},
         preprocess=preprocess.to_dict() if preprocess else None,
         classes=list(classes) if classes else None,
     )
-    with passport.replacing(target) as partial:
-        partial.write_bytes(plan)
     record.write(target)
+    if timings_key:
+        _keep_timings(timings_key, result.timings, timings, library, device)
     return target
+
+
+def cached(onnx: Path, *, backend: str, device: int, **options: Any) -> Path:
+    """Return the plan that :func:`build` makes of a model: from the cache, or built into it.
+
+    Parameters
+    ----------
+    onnx : Path
+    backend, device, **options
+        Those of :func:`build`.
+    """
+    gpu = backends.gpu(device)
+    library = backends.select(backend, device=gpu)
+    key = cache.key_of(
+        onnx=model.sha256(model.read(onnx)[0]),
+        trtfast=_core.__version__,
+        tensorrt=[library.product, library.version],
+        compute_capability=gpu.compute_capability if gpu else None,
+        driver=_core.driver_version() // 1000,
+        options={name: value for name, value in options.items() if name != "progress"},
+    )
+    return cache.get(key, lambda path: build(onnx, path, backend=backend, device=device, **options))
+
+
+def _timings_key(library: _core.Library, gpu: _core.Device | None) -> str | None:
+    """Return the key of what TensorRT measured; None where it measures nothing."""
+    if gpu is None or not library.keeps_timings:
+        return None
+    return cache.key_of(
+        timings=[library.product, library.version], gpu=gpu.name, driver=_core.driver_version()
+    )
+
+
+def _keep_timings(
+    key: str, made: bytes, known: bytes | None, library: _core.Library, device: int
+) -> None:
+    def merge(one: bytes, other: bytes) -> bytes:
+        return _core.merge_timings(library, device, one, other)
+
+    try:
+        cache.write_timings(key, made, known, merge)
+    except (OSError, BuildError) as error:
+        logger.warning("what TensorRT measured is not kept for the next build: %s", error)
 
 
 def _target(path: str | os.PathLike[str] | None, origin: Path | None) -> Path:

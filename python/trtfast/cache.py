@@ -1,7 +1,8 @@
 """What is kept for the next start: engines that were built, kernels that TensorRT-RTX compiled.
 
-The cache is a folder of plans with their passports, and of runtime caches. The key of each is all
-that it depends on. Several processes may use it at once.
+The cache is a folder of plans with their passports, of TensorRT-RTX's runtime caches, and of
+TensorRT's timing caches. The key of each is all that it depends on. Several processes may use it at
+once.
 """
 
 from __future__ import annotations
@@ -28,20 +29,23 @@ __all__ = [
     "key_of",
     "limit",
     "read_runtime",
+    "read_timings",
     "write_runtime",
+    "write_timings",
 ]
 
 _DEFAULT_LIMIT = 10 * 2**30
+_KINDS = (".engine", ".runtime", ".timings")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A cached engine or runtime cache.
+    """A cached engine, runtime cache or timing cache.
 
     Attributes
     ----------
     path : Path
-        ``*.engine``, with a passport beside it, or ``*.runtime``.
+        ``*.engine``, with a passport beside it, ``*.runtime`` or ``*.timings``.
     size : int
         Bytes, with the passport's.
     used : float
@@ -94,13 +98,7 @@ def get(key: str, make: Callable[[Path], object]) -> Path:
 
 def read_runtime(key: str) -> bytes | None:
     """Return the runtime cache of a key, None if there is none."""
-    path = cache_dir() / f"{key}.runtime"
-    try:
-        data = path.read_bytes()
-        os.utime(path)
-    except FileNotFoundError:
-        return None
-    return data
+    return _read(cache_dir() / f"{key}.runtime")
 
 
 def write_runtime(key: str, data: bytes) -> None:
@@ -112,10 +110,43 @@ def write_runtime(key: str, data: bytes) -> None:
     _evict(keep=path)
 
 
+def read_timings(key: str) -> bytes | None:
+    """Return the timing cache of a key, None if there is none."""
+    return _read(cache_dir() / f"{key}.timings")
+
+
+def write_timings(
+    key: str, data: bytes, known: bytes | None, merge: Callable[[bytes, bytes], bytes]
+) -> None:
+    """Keep a timing cache, and what others kept meanwhile.
+
+    Parameters
+    ----------
+    key : str
+        Of :func:`key_of`.
+    data : bytes
+        What a build gave.
+    known : bytes or None
+        What that build had from :func:`read_timings`.
+    merge : callable
+        Makes one timing cache of two. It is called only if what is kept is no longer ``known``.
+    """
+    path = cache_dir() / f"{key}.timings"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(path):
+        held = _read(path)
+        if held is not None and held != known:
+            data = merge(data, held)
+        if data != held:
+            with passport.replacing(path) as partial:
+                partial.write_bytes(data)
+    _evict(keep=path)
+
+
 def entries() -> list[Entry]:
     """Return what the cache holds, least recently used first."""
     found = []
-    for path in (*cache_dir().glob("*.engine"), *cache_dir().glob("*.runtime")):
+    for path in (path for kind in _KINDS for path in cache_dir().glob(f"*{kind}")):
         try:
             stats = [file.stat() for file in _files_of(path)]
         except FileNotFoundError:  # another process is making or deleting it
@@ -127,6 +158,15 @@ def entries() -> list[Entry]:
 def clear() -> int:
     """Delete all that no process is making just now; return the bytes that were freed."""
     return sum(_delete(entry) for entry in entries())
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        data = path.read_bytes()
+        os.utime(path)
+    except FileNotFoundError:
+        return None
+    return data
 
 
 def _evict(keep: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import _plan
 from . import backend as backends
 from .errors import EngineIncompatibleError, InputError
 from .passport import Header, Passport
@@ -13,7 +14,9 @@ from .passport import Header, Passport
 if TYPE_CHECKING:
     import os
 
-__all__ = ["Verdict", "check"]
+    from . import _core
+
+__all__ = ["Verdict", "check", "other_gpu"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def check(path: str | os.PathLike[str], *, device: int = 0) -> Verdict:
     plan_path = Path(path)
     if not plan_path.is_file():
         raise InputError(f"there is no engine file {plan_path}")
-    plan = plan_path.read_bytes()
+    plan = _plan.mapped(plan_path)
     header = Header.of(plan)
     if header is None:
         raise EngineIncompatibleError(f"{plan_path} is not a TensorRT plan: build the engine again")
@@ -87,7 +90,7 @@ def check(path: str | os.PathLike[str], *, device: int = 0) -> Verdict:
     )
 
 
-def _damage(plan: bytes, header: Header, known: Passport | None) -> list[str]:
+def _damage(plan: _plan.Plan, header: Header, known: Passport | None) -> list[str]:
     if header.size is not None and len(plan) < header.size:
         return [f"it is cut short: {len(plan)} of {header.size} bytes"]
     if known is not None and not known.describes(plan):
@@ -112,10 +115,15 @@ def _mismatch(header: Header, known: Passport | None, device: int) -> tuple[list
     problems = []
     if not backends.can_run(same[0], gpu):
         problems.append(f"{header.product} {header.version} does not list {gpu.name}")
-    if (
-        header.product == "TensorRT"
-        and known is not None
-        and known.compute_capability not in (None, gpu.compute_capability)
-    ):
-        problems.append(f"it was built for {known.gpu}, and this is {gpu.name}")
+    if (problem := other_gpu(header, known, gpu)) is not None:
+        problems.append(problem)
     return problems, "build it again on this GPU" if problems else None
+
+
+def other_gpu(header: Header, known: Passport | None, gpu: _core.Device) -> str | None:
+    """Return that a plan of TensorRT was built for another GPU; None if not, or if none knows."""
+    if header.product != "TensorRT" or known is None:
+        return None
+    if known.compute_capability in (None, gpu.compute_capability):
+        return None
+    return f"it was built for {known.gpu}, and this is {gpu.name}"

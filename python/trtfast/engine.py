@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import warnings
-from pathlib import Path
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import _core, binding, cache, futures, passport
+from . import _core, binding, cache, futures, passport, sources
 from . import backend as backends
 from .errors import EngineIncompatibleError, InputError
 from .passport import Passport
@@ -70,13 +69,21 @@ class Engine:
     allow_unsupported_gpu : bool, optional
         Whether to run on a GPU that this TensorRT does not list; by default what
         ``TRTFAST_ALLOW_UNSUPPORTED_GPU`` says.
+    rebuild : bool
+        Whether to build a plan again that another TensorRT or another GPU made: from the ONNX model
+        that it was built from, with the options and profiles of its passport. What was built is
+        kept in the cache, and one line in the log says so.
+    onnx : path, optional
+        The model to build again from; by default that beside the plan, with the ending ``.onnx``,
+        if its hash is the passport's.
 
     Raises
     ------
     InputError
         If there is no such file.
     EngineIncompatibleError
-        If the bytes are no whole plan, or were built by another TensorRT or for another GPU.
+        If the bytes are no whole plan, or were built by another TensorRT or for another GPU; with
+        ``rebuild``, if it cannot be built again, and why.
     UnsupportedDeviceError
         If there is no such GPU, or this TensorRT does not list it.
     TensorRTNotFoundError, UnsupportedVersionError, OutOfMemoryError, CudaError
@@ -96,12 +103,18 @@ class Engine:
         backend: str = "auto",
         preprocess: Preprocess | None = None,
         allow_unsupported_gpu: bool | None = None,
+        rebuild: bool = False,
+        onnx: str | os.PathLike[str] | None = None,
     ) -> None:
         _check_choice("wait", wait, ("spin", "block"))
         _check_choice("activation_memory", activation_memory, ("lane", "shared"))
         if max_queue is not None and max_queue < 0:
             raise InputError(f"max_queue is {max_queue}: give 0 or more, or None for any number")
-        plan, self._passport = _read(source)
+        if onnx is not None and not rebuild:
+            raise InputError("onnx= is what to build again from: give rebuild=True with it")
+        if rebuild:
+            source = sources.rebuilt(source, onnx, backend, device, allow_unsupported_gpu)
+        plan, self._passport = sources.read(source)
         if preprocess is None and self._passport is not None and self._passport.preprocess:
             preprocess = Preprocess.from_dict(self._passport.preprocess)
         self._preprocess = preprocess
@@ -392,26 +405,6 @@ class Engine:
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise InputError(f"{name} is {value!r}; expected {' or '.join(map(repr, choices))}")
-
-
-def _read(source: str | os.PathLike[str] | bytes) -> tuple[bytes, Passport | None]:
-    if isinstance(source, bytes):
-        return source, None
-    path = Path(source)
-    if path.suffix == ".onnx":
-        raise InputError(
-            f"{path} is an ONNX model: build it first, with trtfast.build({path.name!r})"
-        )
-    if not path.is_file():
-        raise InputError(f"there is no engine file {path}")
-    plan = path.read_bytes()
-    known = Passport.of(path)
-    if known is not None and not known.describes(plan):
-        raise EngineIncompatibleError(
-            f"{path} is not the plan that its passport {passport.path_of(path).name} describes: it "
-            "is damaged or was replaced. Build it again, or delete the passport."
-        )
-    return plan, known
 
 
 def _spec(spec: _core.TensorSpec) -> TensorSpec:

@@ -45,7 +45,7 @@ class EngineIncompatibleError(Error):
 
 
 class BuildError(Error):
-    """TensorRT could not parse an ONNX model or build an engine from it.
+    """TensorRT could not parse an ONNX model or build an engine from it, or write the plan.
 
     Attributes
     ----------

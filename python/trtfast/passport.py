@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from typing_extensions import Buffer
+
+    from ._plan import Plan
     from .spec import ShapeRange, TensorSpec
 
 __all__ = ["Header", "Passport", "describe", "path_of", "plan_version", "replacing", "sha256"]
@@ -92,7 +96,7 @@ class Passport:
                 f"{path} is damaged ({error}): delete it, or build the engine again"
             ) from error
 
-    def describes(self, plan: bytes) -> bool:
+    def describes(self, plan: Plan) -> bool:
         """Whether these are the bytes of the plan that it was written for."""
         return self.plan_sha256 == sha256(plan)
 
@@ -105,7 +109,7 @@ class Passport:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a file to write that takes the place of ``path`` once it is whole."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.partial")
     try:
         yield partial
         partial.replace(path)
@@ -125,7 +129,7 @@ def path_of(plan: Path) -> Path:
     return plan.with_name(plan.name + ".json")
 
 
-def sha256(*parts: bytes | memoryview) -> str:
+def sha256(*parts: Buffer) -> str:
     """Return the SHA-256 of some bytes, in hexadecimal."""
     digest = hashlib.sha256()
     for part in parts:
@@ -152,7 +156,7 @@ class Header:
     size: int | None
 
     @classmethod
-    def of(cls, plan: bytes) -> Header | None:
+    def of(cls, plan: Plan) -> Header | None:
         """Read the header; None if the bytes do not begin as a plan does."""
         product = _TAGS.get(plan[:4])
         if product is None or len(plan) < _VERSION_AT + 4:
@@ -162,7 +166,7 @@ class Header:
         return cls(product, version, size if product == "TensorRT-RTX" else None)
 
 
-def plan_version(plan: bytes) -> str | None:
+def plan_version(plan: Plan) -> str | None:
     """Return the version of the TensorRT that built a plan; None if the bytes are no plan."""
     header = Header.of(plan)
     return header.version if header else None

@@ -7,9 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import _core, cache
 from . import backend as backends
-from .build import build
+from .build import cached
 from .engine import Engine
 from .errors import InputError, TensorRTNotFoundError, UnsupportedDeviceError
 from .export import export
@@ -58,6 +57,8 @@ def load(
     ------
     InputError
         If there is no such file, or its ending is none of the above.
+    EngineIncompatibleError
+        If a plan cannot be loaded here; with ``rebuild=True``, if it cannot be built again either.
     """
     path = Path(path)
     if backend == "reference":
@@ -110,30 +111,14 @@ def compile(  # noqa: A001 - the word for it, as in torch.compile
         return _cached_engine(onnx, backend=backend, device=device, **options)
 
 
-_ENGINE_OPTIONS = ("lanes", "preprocess", "allow_unsupported_gpu")
+_ENGINE_OPTIONS = ("lanes", "preprocess", "allow_unsupported_gpu", "rebuild")
 
 
 def _cached_engine(onnx: Path, *, backend: str, device: int, **options: Any) -> Engine:
     engine_options = {name: options.pop(name) for name in _ENGINE_OPTIONS if name in options}
-    gpu = backends.require_gpu(device)
-    library = backends.select(backend, device=gpu)
-    key = cache.key_of(
-        onnx=_content(onnx),
-        trtfast=_core.__version__,
-        tensorrt=[library.product, library.version],
-        compute_capability=gpu.compute_capability,
-        driver=_core.driver_version() // 1000,
-        options={name: value for name, value in options.items() if name != "progress"},
-    )
-    path = cache.get(key, lambda path: build(onnx, path, backend=backend, device=device, **options))
+    backends.require_gpu(device)
+    path = cached(onnx, backend=backend, device=device, **options)
     return Engine(path, backend=backend, device=device, **engine_options)
-
-
-def _content(onnx: Path) -> str:
-    """Return the hash of a model with its external weights."""
-    from . import model
-
-    return model.sha256(model.read(onnx)[0])
 
 
 def _why_no_engine(device: int, options: dict[str, Any]) -> str | None:

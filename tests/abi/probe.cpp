@@ -239,7 +239,8 @@ void compare_callback(Report& report, const std::string& name, void* object) {
   compare_callback<interface::cls::Members, theirs::cls, __VA_ARGS__>(report, #cls, \
                                                                       (owner).object())
 
-void compare_callbacks(Report& report, Generation generation) {
+void compare_callbacks(Report& report, const Abi& abi) {
+  const Generation generation = abi.generation();
   struct Sink : OutputSink {
     void* provide(std::size_t) noexcept override { return nullptr; }
     void set_shape(const Dims&) noexcept override {}
@@ -249,6 +250,10 @@ void compare_callbacks(Report& report, Generation generation) {
                    ProgressMonitor::Shape);
   TRTFAST_CALLBACK(IOutputAllocator, OutputAllocator(generation, sink),
                    OutputAllocator::Shapes::Rtx, OutputAllocator::Shapes::Trt);
+  if (abi.has(Capability::kStreamedPlan)) {
+    TRTFAST_CALLBACK(IStreamWriter, StreamWriter([](const auto&) { return true; }),
+                     StreamWriter::Shape);
+  }
 }
 
 // ---- values that no signature leads to ----------------------------------------------------------
@@ -264,17 +269,16 @@ void compare_flags(Report& report, const Abi& abi) {
 }
 
 template <class Capability>
-void compare_capabilities(Report& report, Generation generation) {
-  if (!is_rtx(generation)) return;  // TensorRT has no list in its headers
-#define TRTFAST_CAPABILITY(value)                                                   \
-  {                                                                                 \
-    constexpr bool listed = requires { Capability::kSM##value; };                   \
-    report.equal("compute capability " #value, supports(generation, value), listed, \
-                 report.values);                                                    \
-    if constexpr (requires { Capability::kSM##value; }) {                           \
-      report.equal("ComputeCapability::kSM" #value, value,                          \
-                   static_cast<int>(Capability::kSM##value), report.values);        \
-    }                                                                               \
+void compare_capabilities(Report& report, Version version) {
+  if (!is_rtx(generation_of(version))) return;  // TensorRT has no list in its headers
+#define TRTFAST_CAPABILITY(value)                                                                \
+  {                                                                                              \
+    constexpr bool listed = requires { Capability::kSM##value; };                                \
+    report.equal("compute capability " #value, supports(version, value), listed, report.values); \
+    if constexpr (requires { Capability::kSM##value; }) {                                        \
+      report.equal("ComputeCapability::kSM" #value, value,                                       \
+                   static_cast<int>(Capability::kSM##value), report.values);                     \
+    }                                                                                            \
   }
   TRTFAST_CAPABILITIES(TRTFAST_CAPABILITY)
 #undef TRTFAST_CAPABILITY
@@ -292,9 +296,9 @@ int run() {
   report.equal("TensorRT-RTX", is_rtx(abi.generation()), rtx, report.values);
   compare_rows(report, abi);
   compare_public_classes(report);
-  compare_callbacks(report, abi.generation());
+  compare_callbacks(report, abi);
   compare_flags<theirs::NetworkDefinitionCreationFlag>(report, abi);
-  compare_capabilities<theirs::ComputeCapability>(report, abi.generation());
+  compare_capabilities<theirs::ComputeCapability>(report, version);
 
   if (!report.may_throw.empty()) Report::note("not noexcept in these headers:" + report.may_throw);
   std::cout << (rtx ? "TensorRT-RTX " : "TensorRT ") << version.str() << " ("

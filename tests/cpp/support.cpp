@@ -2,10 +2,12 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <span>
 #include <stdexcept>
 #include <string_view>
 
 #include "cuda/device.h"
+#include "onnx.h"
 
 namespace trtfast::test {
 namespace {
@@ -34,6 +36,16 @@ std::filesystem::path tensorrt_path() {
 
 std::shared_ptr<const tensorrt::Library> library() {
   return tensorrt::Library::open(tensorrt_path());
+}
+
+Built build_model(const std::string& model, const BuildOptions& options,
+                  const tensorrt::ProgressFunction& progress) {
+  Built built;
+  const auto keep = [&](std::span<const std::byte> bytes) {
+    built.plan.insert(built.plan.end(), bytes.begin(), bytes.end());
+  };
+  built.layers = build(library(), bytes_of(model), "", options, progress, keep).layers;
+  return built;
 }
 
 bool has_gpu() { return !cuda::devices().list.empty(); }

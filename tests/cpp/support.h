@@ -3,10 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "engine/build.h"
 #include "tensorrt/library.h"
 
 namespace trtfast::test {
@@ -17,6 +20,15 @@ namespace trtfast::test {
 
 /// The TensorRT under test.
 [[nodiscard]] std::shared_ptr<const tensorrt::Library> library();
+
+struct Built {
+  std::vector<std::byte> plan;
+  std::vector<LayerInfo> layers;
+};
+
+/// Builds a serialised ONNX model with it.
+[[nodiscard]] Built build_model(const std::string& model, const BuildOptions& options = {},
+                                const tensorrt::ProgressFunction& progress = {});
 
 [[nodiscard]] bool has_gpu();
 

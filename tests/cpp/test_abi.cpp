@@ -84,17 +84,31 @@ TEST(Generation, WarnsOfMinorsNewerThanTheNewestTested) {
   EXPECT_THROW(static_cast<void>(tensorrt::newer_than_tested({120000})), UnsupportedVersionError);
 }
 
-TEST(Devices, AreThoseThatEachGenerationLists) {
-  for (const int capability : {75, 80, 86, 89, 120}) {
-    for (const auto& version : {kTrt10, kTrt11, kRtx14, kRtx15}) {
-      EXPECT_TRUE(tensorrt::supports(generation_of(version), capability)) << capability;
+TEST(Devices, AreThoseThatEachReleaseLists) {
+  const std::pair<std::int32_t, const char*> lists[] = {
+      {100000, "70, 75, 80, 86, 89, 90"},
+      {100499, "70, 75, 80, 86, 89, 90"},
+      {100500, "75, 80, 86, 89, 90"},
+      {100701, "75, 80, 86, 89, 90"},
+      {100900, "75, 80, 86, 89, 90, 100, 120"},
+      {101300, "75, 80, 86, 89, 90, 100, 103, 120"},
+      {110000, "75, 80, 86, 89, 90, 100, 103, 120"},
+      {110100, "75, 80, 86, 89, 90, 100, 103, 120, 121"},
+      {110500, "75, 80, 86, 89, 90, 100, 103, 120, 121"},
+      {10300, "75, 80, 86, 89, 120"},
+      {10499, "75, 80, 86, 89, 120"},
+      {10500, "75, 80, 86, 89, 120, 121"},
+      {10701, "75, 80, 86, 89, 120, 121"},
+  };
+  for (const auto& [version, list] : lists) {
+    EXPECT_EQ(tensorrt::supported_list({version}), list) << version;
+    std::string supported;
+    for (int capability = 0; capability < 200; ++capability) {
+      if (!tensorrt::supports({version}, capability)) continue;
+      supported += (supported.empty() ? "" : ", ") + std::to_string(capability);
     }
+    EXPECT_EQ(supported, list) << version;
   }
-  EXPECT_FALSE(tensorrt::supports(Generation::kRtx15, 90));
-  EXPECT_TRUE(tensorrt::supports(Generation::kTrt11, 90));
-  EXPECT_FALSE(tensorrt::supports(Generation::kTrt11, 70));
-  EXPECT_FALSE(tensorrt::supports(Generation::kRtx14, 121));
-  EXPECT_TRUE(tensorrt::supports(Generation::kRtx15, 121));
 }
 
 TEST(Abi, MethodsExistSinceTheirVersion) {

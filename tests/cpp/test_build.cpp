@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <functional>
 #include <future>
 #include <limits>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -23,11 +25,6 @@ using tensorrt::ProgressFunction;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-BuildResult build_model(const std::string& model, const BuildOptions& options = {},
-                        const ProgressFunction& progress = {}) {
-  return build(library(), bytes_of(model), "", options, progress);
-}
-
 BuildOptions with_profiles(const std::vector<Profile>& profiles) {
   BuildOptions options;
   options.profiles = profiles;
@@ -39,8 +36,8 @@ std::string refusal_of(const std::string& model, const std::vector<Profile>& pro
       [&] { static_cast<void>(build_model(model, with_profiles(profiles))); });
 }
 
-void expect_plan(const BuildResult& result) {
-  const auto bytes = result.plan.bytes();
+void expect_plan(const Built& built) {
+  const auto& bytes = built.plan;
   ASSERT_GT(bytes.size(), 64U);
   const std::string_view start(reinterpret_cast<const char*>(bytes.data()), 4);
   EXPECT_EQ(start, is_rtx(library()->abi().generation()) ? "vtrt" : "ftrt");
@@ -48,11 +45,36 @@ void expect_plan(const BuildResult& result) {
 
 TEST(Build, MakesAPlan) { expect_plan(build_model(onnx_relu(OnnxType::kFloat, {2, 3}))); }
 
-TEST(Build, PlanOutlivesAllElse) {
-  auto result = std::make_unique<BuildResult>(build_model(onnx_relu(OnnxType::kFloat, {2, 3})));
-  const BuildResult moved(std::move(*result));
-  result.reset();
-  expect_plan(moved);
+// What TensorRT gives in memory, without a stream.
+std::vector<std::byte> built_in_memory(const std::string& model) {
+  using namespace tensorrt::method;  // NOLINT(google-build-using-namespace): a table of names
+  using tensorrt::Object;
+  const auto lib = library();
+  const Object builder(lib, lib->create_builder());
+  const Object network(lib,
+                       builder.call<VBuilder::createNetworkV2>(lib->abi().strongly_typed_flags()));
+  const tensorrt::Parser parser(network);
+  parser.parse(bytes_of(model), "");
+  const Object config(lib, builder.call<VBuilder::createBuilderConfig>());
+  config.call<VBuilderConfig::setProfilingVerbosity>(tensorrt::ProfilingVerbosity::kDetailed);
+  const tensorrt::HostMemory plan(
+      lib, builder.call<VBuilder::buildSerializedNetwork>(network.get(), config.get()));
+  return {plan.bytes().begin(), plan.bytes().end()};
+}
+
+TEST(Build, StreamsTheBytesThatTensorRtGivesInMemory) {
+  if (!is_rtx(library()->abi().generation())) GTEST_SKIP() << "TensorRT times kernels anew";
+  const std::string model = onnx_relu(OnnxType::kFloat, {2, 3});
+  EXPECT_EQ(build_model(model).plan, built_in_memory(model));
+}
+
+TEST(Build, ASinkThatThrowsEndsIt) {
+  const auto full = [](const auto&) { throw std::logic_error("the disk is full"); };
+  const std::string model = onnx_relu(OnnxType::kFloat, {2, 3});
+  EXPECT_EQ(message_of<std::logic_error>(
+                [&] { static_cast<void>(build(library(), bytes_of(model), "", {}, {}, full)); }),
+            "the disk is full");
+  expect_plan(build_model(model));
 }
 
 TEST(Build, LayersTellTheirDtypes) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -25,6 +26,7 @@ using tensorrt::Logger;
 using tensorrt::OutputAllocator;
 using tensorrt::ProgressMonitor;
 using tensorrt::Severity;
+using tensorrt::StreamWriter;
 
 constexpr Generation kGenerations[] = {Generation::kTrt10, Generation::kTrt11, Generation::kRtx14,
                                        Generation::kRtx15};
@@ -126,6 +128,31 @@ TEST(OutputAllocator, HasTensorRtRtxsShapeWithoutTheOldMethod) {
     EXPECT_EQ(sink.shape.nb, 1);
     EXPECT_EQ(sink.shape.d[0], 4);
   }
+}
+
+TEST(StreamWriter, PassesBytesOnAndTellsHowMany) {
+  std::string written;
+  const StreamWriter writer([&](std::span<const std::byte> bytes) {
+    written.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    return written.size() <= 6;
+  });
+  expect_interface(writer.object(), "IStreamWriter");
+  const auto write = [&](const void* data, std::int64_t bytes) {
+    return call_slot<std::int64_t, const void*, std::int64_t>(writer.object(), kFirst, data, bytes);
+  };
+  EXPECT_EQ(write("abc", 3), 3);
+  EXPECT_EQ(write("def", 3), 3);
+  EXPECT_EQ(written, "abcdef");
+  EXPECT_EQ(write("g", -1), -1);
+  EXPECT_EQ(written, "abcdef");
+  EXPECT_EQ(write("g", 1), -1);  // the function takes no more
+}
+
+TEST(StreamWriter, ExceptionsNeverCross) {
+  const StreamWriter writer(
+      [](std::span<const std::byte>) -> bool { throw std::runtime_error("the function's own"); });
+  EXPECT_EQ((call_slot<std::int64_t, const void*, std::int64_t>(writer.object(), kFirst, "a", 1)),
+            -1);
 }
 
 TEST(OutputAllocator, KeepsItsAddressWhenItIsMoved) {

@@ -55,7 +55,7 @@ TensorView view_of(const Halves& values) {
 
 Halves infer(Engine& engine, const Halves& values) {
   const std::vector<TensorView> inputs = {view_of(values)};
-  const auto outputs = engine.infer(inputs);
+  const auto outputs = engine.infer({inputs});
   if (outputs.size() != 1 || outputs[0].shape != inputs[0].shape ||
       outputs[0].dtype != DataType::kHalf) {
     throw std::runtime_error("an output of another shape or dtype");
@@ -79,8 +79,8 @@ std::unique_ptr<Engine> load(int lanes) {
   options.profiles = {{{"x", {{1, kWidth}, {2, kWidth}, {4, kWidth}}}},
                       {{"x", {{5, kWidth}, {8, kWidth}, {16, kWidth}}}}};
   const auto model = onnx_relu(OnnxType::kHalf, {-1, kWidth});
-  const auto built = build(library(), bytes_of(model), "", options, {});
-  return std::make_unique<Engine>(library(), built.plan.bytes(), options_of(lanes));
+  const auto built = build_model(model, options);
+  return std::make_unique<Engine>(library(), built.plan, options_of(lanes));
 }
 
 TEST(Engine, RefusesLanesBelowOne) {
@@ -105,10 +105,10 @@ TEST(Engine, StaysUsableAfterInputThatIsRefused) {
   EXPECT_THROW(infer(*engine, some(17, 1)), InputError);
   std::vector<TensorView> wrong = {view_of(values)};
   wrong[0].dtype = DataType::kBf16;
-  EXPECT_THROW(static_cast<void>(engine->infer(wrong)), InputError);
+  EXPECT_THROW(static_cast<void>(engine->infer({wrong})), InputError);
   wrong = {view_of(values)};
   wrong[0].shape = {kWidth, 2};
-  EXPECT_THROW(static_cast<void>(engine->infer(wrong)), InputError);
+  EXPECT_THROW(static_cast<void>(engine->infer({wrong})), InputError);
   EXPECT_EQ(infer(*engine, values), relu(values));
 }
 
@@ -193,12 +193,13 @@ TEST(Engine, KeepsItsKernelsWhereTensorRtCompilesThem) {
 TEST(Engine, TakesShapesFromAnInputsValues) {
   TRTFAST_NEEDS_GPU();
   BuildOptions options;
-  options.profiles = {{{"shape", {{1, 1}, {2, 2}, {8, 8}}}}};
+  options.profiles = {{{"shape", {{1, 1}, {2, 2}, {4, 4}}}}, {{"shape", {{1, 5}, {2, 6}, {8, 8}}}}};
   const auto model = onnx_expand();
-  const auto built = build(library(), bytes_of(model), "", options, {});
-  Engine engine(library(), built.plan.bytes(), options_of(1));
+  const auto built = build_model(model, options);
+  Engine engine(library(), built.plan, options_of(1));
   const float value = 2.5F;
-  for (const std::vector<std::int64_t>& asked : {std::vector<std::int64_t>{2, 3}, {8, 8}, {1, 1}}) {
+  for (const std::vector<std::int64_t>& asked :
+       {std::vector<std::int64_t>{2, 3}, {8, 8}, {1, 1}, {1, 5}}) {
     std::vector<TensorView> inputs;
     for (const auto& spec : engine.inputs()) {
       if (spec.name == "x") {
@@ -207,7 +208,7 @@ TEST(Engine, TakesShapesFromAnInputsValues) {
         inputs.push_back({reinterpret_cast<const std::byte*>(asked.data()), {2}, DataType::kInt64});
       }
     }
-    const auto outputs = engine.infer(inputs);
+    const auto outputs = engine.infer({inputs});
     ASSERT_EQ(outputs.size(), 1U);
     EXPECT_EQ(outputs[0].shape, asked);
     std::vector<float> values(static_cast<std::size_t>(asked[0] * asked[1]));

@@ -22,8 +22,7 @@ std::string relu_plan() {
   BuildOptions options;
   options.profiles = {{{"x", {{1, 4}, {2, 4}, {4, 4}}}}, {{"x", {{5, 4}, {8, 4}, {16, 4}}}}};
   const auto model = onnx_relu(OnnxType::kHalf, {-1, 4});
-  const auto built = build(library(), bytes_of(model), "", options, {});
-  const auto bytes = built.plan.bytes();
+  const auto bytes = build_model(model, options).plan;
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 

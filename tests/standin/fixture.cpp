@@ -64,10 +64,7 @@ std::vector<std::byte> StandinTest::build(const std::string& model,
                                           const std::vector<trtfast::Profile>& profiles) {
   trtfast::BuildOptions options;
   options.profiles = profiles;
-  const auto result =
-      trtfast::build(library_, bytes_of(model), "", options, [](const auto&) { return true; });
-  const auto plan = result.plan.bytes();
-  return {plan.begin(), plan.end()};
+  return plan_of(library_, model, options);
 }
 
 std::unique_ptr<trtfast::Engine> StandinTest::load(std::span<const std::byte> plan, int lanes,
@@ -76,6 +73,17 @@ std::unique_ptr<trtfast::Engine> StandinTest::load(std::span<const std::byte> pl
   options.lanes = lanes;
   options.device = device;
   return std::make_unique<trtfast::Engine>(library_, plan, options);
+}
+
+std::vector<std::byte> plan_of(const std::shared_ptr<const trtfast::tensorrt::Library>& library,
+                               const std::string& model, const trtfast::BuildOptions& options) {
+  std::vector<std::byte> plan;
+  static_cast<void>(trtfast::build(
+      library, bytes_of(model), "", options, [](const auto&) { return true; },
+      [&](std::span<const std::byte> bytes) {
+        plan.insert(plan.end(), bytes.begin(), bytes.end());
+      }));
+  return plan;
 }
 
 std::span<const std::byte> bytes_of(const std::string& text) {
@@ -89,7 +97,7 @@ trtfast::Profile profile(const std::string& input, const trtfast::Shape& min,
 
 Values run(trtfast::Engine& engine, const Values& input, const trtfast::Shape& shape) {
   const std::vector inputs = {view(input, shape)};
-  return values_of(engine.infer(inputs).front());
+  return values_of(engine.infer({inputs}).front());
 }
 
 }  // namespace standin_test

@@ -60,7 +60,7 @@ class StandinTest : public testing::TestWithParam<Release> {
   void TearDown() override;
 
   [[nodiscard]] bool is_rtx() const;
-  /// Builds a model of the stand-in's format (library/model.h).
+  /// Builds a model with the release under test.
   std::vector<std::byte> build(const std::string& model,
                                const std::vector<trtfast::Profile>& profiles = {});
   [[nodiscard]] std::unique_ptr<trtfast::Engine> load(std::span<const std::byte> plan,
@@ -71,6 +71,11 @@ class StandinTest : public testing::TestWithParam<Release> {
 };
 
 [[nodiscard]] std::span<const std::byte> bytes_of(const std::string& text);
+
+/// The plan of a model of the stand-in's format (library/model.h).
+[[nodiscard]] std::vector<std::byte> plan_of(
+    const std::shared_ptr<const trtfast::tensorrt::Library>& library, const std::string& model,
+    const trtfast::BuildOptions& options = {});
 
 /// A range of one input, as a profile.
 [[nodiscard]] trtfast::Profile profile(const std::string& input, const trtfast::Shape& min,

@@ -1,4 +1,7 @@
 // From a model to a plan: what is asked of the builder, and every way in which that fails.
+#include <cstddef>
+#include <numeric>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -22,8 +25,13 @@ class BuildOnStandin : public StandinTest {
  protected:
   trtfast::BuildResult build_with(
       const std::string& model, const BuildOptions& options,
-      const trtfast::tensorrt::ProgressFunction& progress = [](const auto&) { return true; }) {
-    return trtfast::build(library_, bytes_of(model), "some/model.onnx", options, progress);
+      const trtfast::tensorrt::ProgressFunction& progress = [](const auto&) { return true; },
+      const trtfast::PlanSink& sink = [](const auto&) {}) {
+    return trtfast::build(library_, bytes_of(model), "some/model.onnx", options, progress, sink);
+  }
+
+  [[nodiscard]] bool streams() const {
+    return library_->abi().has(trtfast::tensorrt::Capability::kStreamedPlan);
   }
 };
 INSTANTIATE_FOR_RELEASES(BuildOnStandin);
@@ -43,6 +51,33 @@ TEST_P(BuildOnStandin, WritesAPlanWithTensorRTsHeader) {
   ASSERT_GT(plan.size(), 64U);
   const std::string text(reinterpret_cast<const char*>(plan.data()), plan.size());
   EXPECT_THAT(text, StartsWith(is_rtx() ? "vtrt" : "ftrt"));
+}
+
+TEST_P(BuildOnStandin, StreamsThePlanWhereTensorRTCan) {
+  const std::string generation = GetParam().generation;
+  EXPECT_EQ(streams(), generation != "trt10" || GetParam().folder == std::string("10.16"));
+  std::vector<std::size_t> pieces;
+  static_cast<void>(build_with(
+      kFixed, {}, [](const auto&) { return true; },
+      [&](std::span<const std::byte> bytes) { pieces.push_back(bytes.size()); }));
+  if (streams()) {
+    EXPECT_GT(pieces.size(), 1U);
+    EXPECT_EQ(pieces.front(), 50U);
+  } else {
+    EXPECT_EQ(pieces.size(), 1U);
+  }
+  EXPECT_EQ(std::accumulate(pieces.begin(), pieces.end(), std::size_t{0}), build(kFixed).size());
+}
+
+TEST_P(BuildOnStandin, ASinkThatThrowsEndsTheBuild) {
+  int pieces = 0;
+  const auto full = [&](const auto&) {
+    if (++pieces == (streams() ? 2 : 1)) throw std::runtime_error("the disk is full");
+  };
+  EXPECT_THROW(static_cast<void>(build_with(
+                   kFixed, {}, [](const auto&) { return true; }, full)),
+               std::runtime_error);
+  EXPECT_EQ(pieces, streams() ? 2 : 1) << "nothing more is written";
 }
 
 TEST_P(BuildOnStandin, TellsTheLayersOfTheNetwork) {

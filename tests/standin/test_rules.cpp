@@ -211,6 +211,23 @@ TEST_P(RulesOfStandin, NetworksOutliveParsers) {
   EXPECT_THAT(recording_->violations(), HasSubstr("are alive: IParser"));
 }
 
+TEST_P(RulesOfStandin, APlanIsWrittenToAStreamWriter) {
+  if (!library_->abi().has(trtfast::tensorrt::Capability::kStreamedPlan)) return;
+  const Object builder(library_, library_->create_builder());
+  const Object network(
+      library_, builder.call<VBuilder::createNetworkV2>(library_->abi().strongly_typed_flags()));
+  const trtfast::tensorrt::Parser parser(network);
+  parser.parse(bytes_of(kModel), "");
+  const Object config(library_, builder.call<VBuilder::createBuilderConfig>());
+  const ErrorScope scope;
+  const trtfast::tensorrt::ProgressMonitor other([](const auto&) { return true; });
+  for (void* writer : {static_cast<void*>(nullptr), other.object()}) {
+    EXPECT_FALSE(builder.call<VBuilder::buildSerializedNetworkToStream>(network.get(), config.get(),
+                                                                        writer));
+    expect_broken(scope, "this is no IStreamWriter");
+  }
+}
+
 TEST_P(RulesOfStandin, TheGpuOfAnEngineIsTheCurrentOne) {
   load_context();
   const ErrorScope scope;

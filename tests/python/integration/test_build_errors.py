@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -190,6 +191,16 @@ def test_error_of_progress_is_raised_as_it_is(
         raise raised
 
     assert refused(kind, "enough", progress=progress) is raised
+    assert works(tmp_path)
+
+
+def test_disk_that_is_full(refused: Callable[..., Any], tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        refused(BuildError, r"cannot be written to .*model\.engine.*free space")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert works(tmp_path)
 
 

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 import tiny
 import trtfast
-from trtfast import backend, passport
+from trtfast import _core, backend, passport
 
 
 def build(path: Path, source: onnx.ModelProto | None = None, **options: Any) -> trtfast.Passport:
@@ -164,6 +164,31 @@ def test_progress_tells_phases_and_steps(target: Path) -> None:
     assert all(-1 <= step <= count for *_, step, count in seen)
     names = {phase for phase, *_ in seen}
     assert {parent for _, parent, *_ in seen} <= names | {""}
+
+
+def test_tensorrt_rtx_keeps_no_timings(
+    target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It measures nothing: what it is given changes no byte of a plan."""
+    library = backend.select()
+    if not library.is_rtx:
+        pytest.skip("TensorRT keeps timings")
+    assert not library.keeps_timings
+    monkeypatch.setenv("TRTFAST_CACHE_DIR", str(tmp_path / "cache"))
+    build(target)
+    assert not (tmp_path / "cache").exists()
+
+    def built(timings: bytes) -> bytes:
+        pieces: list[bytes] = []
+        data = tiny.dense(2, 8).SerializeToString()
+        result = _core.build(
+            library, data, "", [], None, None, [], 0, timings, None,
+            lambda piece: pieces.append(bytes(piece)),
+        )  # fmt: skip
+        assert result.timings == b""
+        return b"".join(pieces)
+
+    assert built(b"") == built(b"what no build gave")
 
 
 def test_two_builds_at_once(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -100,8 +102,73 @@ def test_runtime_cache_is_the_last_that_was_written() -> None:
     assert cache.read_runtime("k") == b"second"
 
 
+def union(one: bytes, other: bytes) -> bytes:
+    """Merge timing caches that are words."""
+    return b" ".join(sorted({*one.split(), *other.split()}))
+
+
+def never(one: bytes, other: bytes) -> bytes:
+    raise AssertionError("nothing was kept meanwhile")
+
+
+def test_timings_are_kept() -> None:
+    assert cache.read_timings("k") is None
+    cache.write_timings("k", b"a", None, never)
+    assert cache.read_timings("k") == b"a"
+    cache.write_timings("k", b"a b", b"a", never)
+    assert cache.read_timings("k") == b"a b"
+    cache.write_timings("other", b"c", None, never)
+    assert cache.read_timings("k") == b"a b"
+
+
+def test_timings_of_another_build_are_not_lost() -> None:
+    cache.write_timings("k", b"a", None, never)
+    known = cache.read_timings("k")
+    cache.write_timings("k", b"a b", known, never)
+    cache.write_timings("k", b"a c", known, union)
+    assert cache.read_timings("k") == b"a b c"
+    cache.write_timings("k", b"d", None, union)
+    assert cache.read_timings("k") == b"a b c d"
+
+
+MEASURE = """
+import sys
+from trtfast import cache
+
+name = sys.argv[1]
+for index in range(20):
+    known = cache.read_timings("k")
+    made = b" ".join(sorted({*(known or b"").split(), f"{name}{index}".encode()}))
+    cache.write_timings(
+        "k", made, known, lambda a, b: b" ".join(sorted({*a.split(), *b.split()}))
+    )
+"""
+
+
+def test_timings_of_processes_at_once_are_all_kept() -> None:
+    names = ("p", "q", "r")
+    processes = [subprocess.Popen([sys.executable, "-c", MEASURE, name]) for name in names]
+    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    expected = {f"{name}{index}".encode() for name in names for index in range(20)}
+    assert set((cache.read_timings("k") or b"").split()) == expected
+
+
+def test_timings_are_listed_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRTFAST_CACHE_SIZE", "250")
+    cache.write_timings("old", bytes(100), None, never)
+    age(cache.entries()[0].path, 50)
+    cache.write_timings("new", bytes(100), None, never)
+    assert [(entry.path.name, entry.size) for entry in cache.entries()] == [
+        ("old.timings", 100),
+        ("new.timings", 100),
+    ]
+    cache.get("k", maker(98))
+    assert [entry.path.name for entry in cache.entries()] == ["new.timings", "k.engine"]
+
+
 def test_clear_frees_everything() -> None:
     cache.get("k", maker(98))
     cache.write_runtime("k", bytes(50))
-    assert cache.clear() == 150
+    cache.write_timings("k", bytes(30), None, never)
+    assert cache.clear() == 180
     assert cache.entries() == []

@@ -1,6 +1,9 @@
 // The builder, its configuration and its profiles.
 #include <algorithm>
 #include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
 
 #include "call.h"
 #include "cuda.h"
@@ -82,45 +85,84 @@ std::string with_profiles(const Network& network, const Config& config, std::str
   return text;
 }
 
-void* build(void* self, void* network_face, void* config_face) noexcept {
-  Call<Builder> call(self, "IBuilder::buildSerializedNetwork");
-  if (!call) return nullptr;
+/// Measures the operations that the timing cache does not know yet.
+bool measure(Call<Builder>& call, const Model& model, TimingCache& timings) {
+  if (!Recorder::instance().alive(&timings)) {
+    return call.violate("the timing cache was deleted before the build");
+  }
+  for (const auto& op : model.ops) {
+    if (timings.measured.insert(op.kind).second) Recorder::instance().call("measure", op.kind);
+  }
+  return true;
+}
+
+/// The bytes of the plan; none where a rule is broken or the model says that its build fails.
+std::optional<std::string> build(Call<Builder>& call, void* network_face, void* config_face) {
   const auto* network = object_of<Network>(network_face);
   const auto* config = object_of<Config>(config_face);
   if (network == nullptr || config == nullptr || network->parent != &*call ||
       config->parent != &*call) {
     call.violate("the network or the configuration is not a live one of this builder");
-    return nullptr;
+    return std::nullopt;
   }
   if (network->parser == nullptr || !Recorder::instance().alive(network->parser)) {
     call.violate("the parser, which holds the weights, was deleted before the build");
-    return nullptr;
+    return std::nullopt;
   }
   const Model& model = network->model;
   std::string lacking;
   const std::string text = with_profiles(*network, *config, lacking);
   if (!lacking.empty()) {
     call.violate("an optimization profile lacks input " + lacking);
-    return nullptr;
+    return std::nullopt;
   }
   if (!Phases(config->monitor).run()) {
     call.refuse("[stand-in] Error Code 10: Internal Error (the build was cancelled)");
-    return nullptr;
+    return std::nullopt;
   }
+  if (config->timings != nullptr && !measure(call, model, *config->timings)) return std::nullopt;
   if (const auto failure = model.failures.find("build"); failure != model.failures.end()) {
     call.refuse(
         "[stand-in] Error Code 10: Internal Error (Could not find any implementation for "
         "node " +
         failure->second.subject + ". " + failure->second.text + ")");
-    return nullptr;
+    return std::nullopt;
   }
   if (const auto memory = model.memory.find("build"); memory != model.memory.end()) {
     call.refuse(out_of_memory(memory->second));
-    return nullptr;
+    return std::nullopt;
   }
+  return make_plan(text);
+}
+
+void* build_in_memory(void* self, void* network, void* config) noexcept {
+  Call<Builder> call(self, "IBuilder::buildSerializedNetwork");
+  if (!call) return nullptr;
+  const auto bytes = build(call, network, config);
+  if (!bytes) return nullptr;
   const auto plan = make_object<HostMemory>(nullptr, call->logger);
-  plan->bytes = make_plan(text);
+  plan->bytes = *bytes;
   return &plan->face;
+}
+
+bool build_to_stream(void* self, void* network, void* config, void* writer) noexcept {
+  Call<Builder> call(self, "IBuilder::buildSerializedNetworkToStream");
+  if (!call) return false;
+  if (writer == nullptr || !is_interface(writer, "IStreamWriter")) {
+    return call.violate("this is no IStreamWriter");
+  }
+  const auto plan = build(call, network, config);
+  if (!plan) return false;
+  // As TensorRT does, in pieces: here small ones. TensorRT-RTX was seen to go on when one fails.
+  constexpr std::size_t kPiece = 50;
+  for (std::size_t at = 0; at < plan->size(); at += kPiece) {
+    const auto size = static_cast<std::int64_t>(std::min(kPiece, plan->size() - at));
+    const void* piece = plan->data() + at;
+    if (call_slot<std::int64_t>(writer, 4, piece, size) != size && !kRelease.rtx()) {
+      return call.refuse("[stand-in] Error Code 1: Serialization (the stream takes no more)");
+    }
+  }
+  return true;
 }
 
 Shape* selected(Range& range, ProfileSelector select) noexcept {
@@ -150,7 +192,8 @@ VTable Builder::make_table() {
   namespace names = method::VBuilder;
   VTable table;
   table.set<names::createNetworkV2>(&create_network);
-  table.set<names::buildSerializedNetwork>(&build);
+  table.set<names::buildSerializedNetwork>(&build_in_memory);
+  table.set<names::buildSerializedNetworkToStream>(&build_to_stream);
   table.set<names::createBuilderConfig>([](void* self) noexcept -> void* {
     const Call<Builder> call(self, "IBuilder::createBuilderConfig");
     return call ? &make_object<Config>(&*call, call->logger)->face : nullptr;
@@ -244,6 +287,8 @@ VTable Config::make_table() {
     }
     call->monitor = monitor;
   });
+  table.set<createTimingCache>(&create_timing_cache);
+  table.set<setTimingCache>(&set_timing_cache);
   table.set<setNbComputeCapabilities>([](void* self, std::int32_t count) noexcept {
     Call<Config> call(self, "IBuilderConfig::setNbComputeCapabilities", std::to_string(count));
     if (!call) return false;

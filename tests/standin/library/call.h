@@ -97,12 +97,11 @@ void delete_face(void* face) noexcept {
   delete_object<T>(object);
 }
 
-/// Makes an object whose public face deletes it.
+/// Gives an object its tables, of which that of its public face deletes it.
 template <class T>
-std::shared_ptr<T> make_object(Object* parent, void* logger) {
+std::shared_ptr<T> own_object(std::shared_ptr<T> object, Object* parent, void* logger) {
   static const VTable table = T::make_table();
   static const VTable face = VTable().set_at(1, &delete_face<T>);
-  auto object = std::make_shared<T>();
   object->table = table.data();
   object->kind = T::kKind;
   object->face = {face.data(), object.get()};
@@ -110,6 +109,11 @@ std::shared_ptr<T> make_object(Object* parent, void* logger) {
   object->logger = logger;
   Recorder::instance().add(object);
   return object;
+}
+
+template <class T>
+std::shared_ptr<T> make_object(Object* parent, void* logger) {
+  return own_object(std::make_shared<T>(), parent, logger);
 }
 
 }  // namespace standin

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -65,6 +66,21 @@ struct Profile : Object {
   std::map<std::string, Range> values;
 };
 
+/// What builds measured on a GPU: the kinds of operations.
+struct TimingCache : Object {
+  static constexpr Kind kKind = Kind::kTimingCache;
+  static constexpr bool kOneThread = false;
+  static VTable make_table();
+  void dispose() noexcept;
+  int device = 0;
+  std::set<std::string> measured;
+  const Object* builder = nullptr;  // that uses it
+};
+
+/// A timing cache from its bytes, of which there may be none.
+void* create_timing_cache(void* config, const void* data, std::size_t size) noexcept;
+bool set_timing_cache(void* config, const void* cache, bool ignore_mismatch) noexcept;
+
 struct Config : Object {
   static constexpr Kind kKind = Kind::kConfig;
   static constexpr bool kOneThread = true;
@@ -72,6 +88,7 @@ struct Config : Object {
   void dispose() noexcept {}
   std::vector<const Profile*> profiles;
   void* monitor = nullptr;
+  TimingCache* timings = nullptr;
   std::int32_t level = 3;
   std::int32_t targets = 0;
 };
@@ -97,7 +114,9 @@ struct Engine : Object {
   static constexpr bool kOneThread = false;
   static VTable make_table();
   void dispose() noexcept;
+  void narrow();  // the values of profiles, as releases before 10.11 tell them
   Model model;
+  std::map<const Shape*, std::vector<std::int32_t>> narrow_values;
   int device = 0;
   void* weights = nullptr;  // device memory
 };

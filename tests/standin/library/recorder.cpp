@@ -32,10 +32,10 @@ const char* name(Kind kind) noexcept {
                                            "IBuilderConfig",   "IOptimizationProfile",
                                            "ITensor",          "ILayer",
                                            "IParser",          "IParserError",
-                                           "IHostMemory",      "IRuntime",
-                                           "ICudaEngine",      "IRuntimeConfig",
-                                           "IRuntimeCache",    "IEngineInspector",
-                                           "IExecutionContext"};
+                                           "IHostMemory",      "ITimingCache",
+                                           "IRuntime",         "ICudaEngine",
+                                           "IRuntimeConfig",   "IRuntimeCache",
+                                           "IEngineInspector", "IExecutionContext"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 

@@ -35,6 +35,7 @@ enum class Kind : std::uint8_t {
   kParser,
   kParserError,
   kHostMemory,
+  kTimingCache,
   kRuntime,
   kEngine,
   kRuntimeConfig,

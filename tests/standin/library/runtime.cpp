@@ -60,6 +60,7 @@ void* deserialize(void* self, const void* bytes, std::size_t size) noexcept {
   }
   const auto engine = make_object<Engine>(&*call, call->logger);
   engine->model = std::move(model);
+  engine->narrow();
   engine->device = device;
   engine->weights = weights;
   return &engine->face;
@@ -122,6 +123,25 @@ Dims profile_shape(void* self, const char* name, std::int32_t index,
   return kNoDims;
 }
 
+/// The values of a shape tensor in a profile; null where there are none.
+const Shape* profile_values(Call<Engine>& call, const char* name, std::int32_t index,
+                            ProfileSelector select) {
+  const TensorDef* found = tensor(call, name);
+  if (found == nullptr || !found->is_shape_value || index < 0 ||
+      std::cmp_greater_equal(index, call->model.profiles.size())) {
+    return nullptr;
+  }
+  const auto& ranges = call->model.profiles[static_cast<std::size_t>(index)];
+  const auto range = ranges.find(name);
+  if (range == ranges.end()) return nullptr;
+  switch (select) {
+    case ProfileSelector::kMin: return &range->second.min;
+    case ProfileSelector::kOpt: return &range->second.opt;
+    case ProfileSelector::kMax: return &range->second.max;
+  }
+  return nullptr;
+}
+
 const char* tensor_name(void* self, std::int32_t index) noexcept {
   Call<Engine> call(self, "ICudaEngine::getIOTensorName", std::to_string(index));
   if (!call) return nullptr;
@@ -167,10 +187,34 @@ void Engine::dispose() noexcept {
   cuda().release(weights);
 }
 
+void Engine::narrow() {
+  for (const auto& ranges : model.profiles) {
+    for (const auto& [name, range] : ranges) {
+      for (const Shape* shape : {&range.min, &range.opt, &range.max}) {
+        for (const auto value : *shape) {
+          narrow_values[shape].push_back(static_cast<std::int32_t>(value));
+        }
+      }
+    }
+  }
+}
+
 VTable Engine::make_table() {
   using namespace method::VCudaEngine;  // NOLINT(google-build-using-namespace): a table of names
   VTable table;
   table.set<getProfileShape>(&profile_shape);
+  table.set<getProfileTensorValues>([](void* self, const char* name, std::int32_t index,
+                                       ProfileSelector select) noexcept -> const std::int32_t* {
+    Call<Engine> call(self, "ICudaEngine::getProfileTensorValues", quoted(name));
+    const Shape* values = profile_values(call, name, index, select);
+    return values != nullptr ? call->narrow_values.at(values).data() : nullptr;
+  });
+  table.set<getProfileTensorValuesV2>([](void* self, const char* name, std::int32_t index,
+                                         ProfileSelector select) noexcept -> const std::int64_t* {
+    Call<Engine> call(self, "ICudaEngine::getProfileTensorValuesV2", quoted(name));
+    const Shape* values = profile_values(call, name, index, select);
+    return values != nullptr ? values->data() : nullptr;
+  });
   table.set<getIOTensorName>(&tensor_name);
   table.set<getNbIOTensors>([](void* self) noexcept {
     const Call<Engine> call(self, "ICudaEngine::getNbIOTensors");
