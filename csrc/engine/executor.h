@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "cuda/memory.h"
 #include "cuda/stream.h"
 #include "engine/activations.h"
 #include "engine/plan.h"
@@ -22,14 +23,12 @@ class Executor {
   Executor(const Plan& plan, int profile, std::shared_ptr<Activations> activations,
            const cuda::Stream& stream, std::span<tensorrt::OutputAllocator> sinks);
 
-  /// @return whether that was news.
-  bool set_shape(std::size_t input, const Shape& shape);
-
-  /// Of a tensor on the host, the address of its value: TensorRT looks at a value that decides shapes
-  /// again only when its address changes.
-  /// @return whether that was news.
-  bool bind_input(std::size_t input, const void* address);
+  void set_shape(std::size_t input, const Shape& shape);
+  void bind_input(std::size_t input, const void* address);
   void bind_output(std::size_t output, void* address);
+
+  /// Gives an input on the host, from which shapes are computed, its value.
+  void set_value(std::size_t input, std::span<const std::byte> value);
 
   /// The outputs' shapes that follow from the inputs; -1 in those that depend on data.
   /// @throws InputError if the inputs do not fit together.
@@ -48,12 +47,18 @@ class Executor {
   }
 
  private:
+  struct Value {
+    cuda::PinnedBuffer memory;
+    bool in_second_half = false;
+  };
+
   const Plan& plan_;
   std::shared_ptr<Activations> activations_;  // the context points to it
   std::span<tensorrt::OutputAllocator> sinks_;
   std::vector<Shape> shapes_;
   std::vector<const void*> inputs_;
   std::vector<const void*> outputs_;
+  std::vector<Value> values_;
   tensorrt::Object context_;
 };
 

@@ -109,6 +109,7 @@ std::vector<Tensor> Lane::run(const Request& request, Timeline& times) {
     copy_out(run);
     wait_for(run);
     times.computed = Clock::now();
+    capture(run);
     if (!std::exchange(run.bucket->has_run, true)) plan_->note_shapes(request.inputs);
     if (run.news) note_memory();
     return collect(run);
@@ -146,24 +147,13 @@ Bucket& Lane::make_bucket(const Run& run) {
   Executor& executor = executor_of(profile);
   for (std::size_t index = 0; index < inputs_.size(); ++index) {
     executor.set_shape(index, run.shapes[index]);
-    if (plan_->inputs()[index].on_host) set_host_value(executor, index, run.request.inputs[index]);
+    if (!plan_->inputs()[index].on_host) continue;
+    const TensorView& input = run.request.inputs[index];
+    executor.set_value(index, {input.data, byte_size(input.shape, input.dtype)});
   }
   auto outputs = executor.output_shapes();
   const bool known = std::ranges::none_of(outputs, is_dynamic);
   return buckets_.add({profile, run.shapes, std::move(outputs), known && !plan_->has_values()});
-}
-
-// TensorRT looks at a value on the host again only when its address is set: a value that is
-// overwritten in place gives an output of the new shape, computed for the old one.
-void Lane::set_host_value(Executor& executor, std::size_t index, const TensorView& input) {
-  Slot& slot = inputs_[index];
-  const std::size_t bytes = byte_size(input.shape, input.dtype);
-  const std::size_t half = ((bytes / kAlignment) + 1) * kAlignment;
-  slot.pinned.reserve(2 * half);
-  slot.second_half = !slot.second_half;
-  std::byte* const next = slot.pinned.data() + (slot.second_half ? half : 0);
-  if (bytes > 0) std::memcpy(next, input.data, bytes);
-  executor.bind_input(index, next);
 }
 
 // Decides where each tensor is on the device: where the caller has it, if TensorRT can use that, else
@@ -266,22 +256,35 @@ void Lane::send_images(Slot& slot, const TensorView& input, cudaStream_t stream)
 }
 
 void Lane::launch(Run& run) {
-  Variant& variant = *run.variant;
-  if (!variant.graph && options_.cuda_graph && run.bucket->capturable && variant.has_run) {
-    // Captured on the lane's own stream, for a caller's may be one that cannot be captured.
-    variant.graph = cuda::Graph::capture(stream_.get(), [&] { submit(run, stream_.get()); });
-    run.bucket->capturable = variant.graph.has_value();
-    run.news = true;
-    (variant.graph ? stats_.captures : stats_.uncapturable).fetch_add(1, std::memory_order_relaxed);
-  }
-  if (variant.graph) {
-    run.executor->run(run.stream, [&] { variant.graph->launch(run.stream); });
+  if (run.variant->graph) {
+    run.executor->run(run.stream, [&] { run.variant->graph->launch(run.stream); });
     stats_.graph_hits.fetch_add(1, std::memory_order_relaxed);
     return;
   }
   run.executor->run(run.stream, [&] { submit(run, run.stream); });
-  variant.has_run = true;
+  ++run.variant->plain_runs;
   stats_.graph_misses.fetch_add(1, std::memory_order_relaxed);
+}
+
+// TensorRT wants a context to have run with just these shapes and addresses before a capture, so a
+// graph is captured after a run, for the next call. Addresses of the caller's may never come again:
+// they are captured when they have come twice.
+void Lane::capture(Run& run) {
+  const bool own = std::ranges::none_of(run.request.inputs, [](const TensorView& input) {
+    return input.memory == Memory::kDevice;
+  });
+  if (run.variant->graph || !options_.cuda_graph || !run.bucket->capturable ||
+      run.variant->plain_runs < (own ? 1 : 2)) {
+    return;
+  }
+  if (run.request.stream) TRTFAST_CUDA(cudaStreamSynchronize(run.stream));
+  // On the lane's own stream, for a caller's may be one that cannot be captured.
+  run.variant->graph =
+      cuda::Graph::capture(stream_.get(), [&] { submit(run, stream_.get()); });
+  run.bucket->capturable = run.variant->graph.has_value();
+  run.news = true;
+  (run.variant->graph ? stats_.captures : stats_.uncapturable)
+      .fetch_add(1, std::memory_order_relaxed);
 }
 
 // The part of a run that a graph can replay.
@@ -393,10 +396,8 @@ void Lane::warm_up(std::span<const Shape> shapes) {
     const auto& data = zeros.emplace_back(byte_size(shapes[index], dtype));
     request.inputs.push_back({data.data(), shapes[index], dtype});
   }
-  for (int turn = 0; turn < 2; ++turn) {  // layer by layer, then captured
-    Timeline times;
-    static_cast<void>(run(request, times));
-  }
+  Timeline times;
+  static_cast<void>(run(request, times));
 }
 
 std::vector<Shape> Lane::output_shapes(std::span<const Shape> shapes) {

@@ -20,7 +20,6 @@ struct Slot final : tensorrt::OutputSink {
   cuda::DeviceBuffer device;
   cuda::DeviceBuffer images;  // of an input that is made of images: their table and their bytes
   cuda::PinnedBuffer pinned;
-  bool second_half = false;    // of an input on the host: where in `pinned` its value is
   Shape found;                 // of an output whose shape depends on data
   bool told = false;           // whether TensorRT told that shape
   std::exception_ptr failure;  // why provide() had no memory
