@@ -74,7 +74,9 @@ def test_many_are_named_in_part() -> None:
 
 def _real_layers(model: onnx.ModelProto) -> Sequence[_core.LayerInfo]:
     data = model.SerializeToString()
-    return _core.build(backend.select(), data, "", [], None, None, [], 0, None).layers
+    plan = bytearray()
+    built = _core.build(backend.select(), data, "", [], None, None, [], 0, b"", None, plan.extend)
+    return built.layers
 
 
 def test_layers_of_a_real_network() -> None:
