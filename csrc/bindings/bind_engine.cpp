@@ -80,11 +80,24 @@ std::shared_ptr<Engine> load(const std::shared_ptr<const tensorrt::Library>& lib
       EngineOptions{device, lanes, allow_unsupported_gpu, bytes_of(kernel_info)});
 }
 
-std::string inspect(const std::shared_ptr<const tensorrt::Library>& library, const py::buffer& plan,
-                    int device) {
+py::str inspect(const std::shared_ptr<const tensorrt::Library>& library, const py::buffer& plan,
+                int device) {
   const py::buffer_info info = plan.request();  // keeps the bytes in place while the GIL is free
-  const py::gil_scoped_release release;
-  return Plan(library, bytes_of(info), device, /*allow_unsupported_gpu=*/true).inspect();
+  std::string told;
+  {
+    const py::gil_scoped_release release;
+    told = Plan(library, bytes_of(info), device, /*allow_unsupported_gpu=*/true).inspect();
+  }
+  return decoded(told);
+}
+
+py::str inspect_engine(const Engine& engine) {
+  std::string told;
+  {
+    const py::gil_scoped_release release;
+    told = engine.inspect();
+  }
+  return decoded(told);
 }
 
 }  // namespace
@@ -113,7 +126,7 @@ void register_engine(py::module_& module) {
       .def_readonly("max", &ShapeRange::max);
 
   py::class_<TensorSpec>(module, "TensorSpec")
-      .def_readonly("name", &TensorSpec::name)
+      .def_property_readonly("name", [](const TensorSpec& spec) { return decoded(spec.name); })
       .def_property_readonly("dtype",
                              [](const TensorSpec& spec) { return numpy_dtype(spec.dtype); })
       .def_readonly("shape", &TensorSpec::shape)
@@ -143,8 +156,7 @@ void register_engine(py::module_& module) {
             return py::bytes(reinterpret_cast<const char*>(kernels.data()), kernels.size());
           },
           "The kernels that TensorRT-RTX compiled, to keep for the next process.")
-      .def("inspect", &Engine::inspect, py::call_guard<py::gil_scoped_release>(),
-           "The engine inspector's JSON.")
+      .def("inspect", &inspect_engine, "The engine inspector's JSON.")
       .def("close", &Engine::close, py::call_guard<py::gil_scoped_release>());
 }
 

@@ -6,7 +6,7 @@ namespace {
 
 py::object python_error(const Error& error) {
   const auto type = py::module_::import("trtfast.errors").attr(error.kind());
-  return type(error.what());
+  return type(decoded(error.what()));
 }
 
 void raise(const py::object& error) {
@@ -22,7 +22,7 @@ void register_errors(py::module_& /*module*/) {
       if (pointer) std::rethrow_exception(pointer);
     } catch (const BuildError& error) {
       const auto raised = python_error(error);
-      if (!error.node().empty()) raised.attr("node") = error.node();
+      if (!error.node().empty()) raised.attr("node") = decoded(error.node());
       raise(raised);
     } catch (const OutOfMemoryError& error) {
       const auto raised = python_error(error);
