@@ -1,7 +1,4 @@
-#!/usr/bin/env python3
 """How long from ``Engine(path)`` to the first answer, in a new process?
-
-    python benchmarks/startup.py --model resnet50 --output startup.json
 
 With an empty cache, as on the first start, and with the kernels that the process before has kept.
 The time is that of the load and of one call with one image, without Python's own start and imports.
@@ -9,25 +6,22 @@ The time is that of the load and of one call with one image, without Python's ow
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
-import trtfast
-from trtfast import _core, backend, cache
-from trtfast.cli.models import load_model
+from measure import Row
+from workloads import Workload
 
-CHILD = """
+_CHILD = """
 import sys, time, warnings
 import numpy as np, trtfast
 warnings.simplefilter("ignore")
-batch = np.ones((1, 3, 224, 224), np.float32)
+batch = np.ones(tuple(map(int, sys.argv[2:])), np.float32)
 start = time.perf_counter()
 with trtfast.Engine(sys.argv[1]) as engine:
     loaded = time.perf_counter()
@@ -36,57 +30,33 @@ with trtfast.Engine(sys.argv[1]) as engine:
 """
 
 
-def start_once(plan: Path, folder: str) -> tuple[float, float]:
-    environment = {**os.environ, "TRTFAST_CACHE_DIR": folder}
-    command = [sys.executable, "-c", CHILD, str(plan)]
-    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+def measure(workload: Workload, repeats: int) -> Iterator[Row]:
+    runs: dict[str, list[tuple[float, float]]] = {"cold": [], "kept": []}
+    for _ in range(repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            runs["cold"].append(_start_once(workload, folder))
+            runs["kept"].append(_start_once(workload, folder))
+            files = (path for path in Path(folder, "trtfast").rglob("*") if path.is_file())
+            kept_bytes = sum(path.stat().st_size for path in files)
+    for state, times in runs.items():
+        loads, firsts = zip(*times, strict=True)
+        for part, values in (("load", loads), ("load-and-first", firsts)):
+            yield {
+                "id": f"{workload.name}/startup-{state}/{part}",
+                "seconds": statistics.median(values),
+                "all": list(values),
+            }
+    yield {"id": f"{workload.name}/startup-kept/cache", "bytes": kept_bytes}
+
+
+def _start_once(workload: Workload, folder: str) -> tuple[float, float]:
+    environment = {
+        **os.environ,
+        "TRTFAST_CACHE_DIR": f"{folder}/trtfast",
+        "CUDA_CACHE_PATH": f"{folder}/cuda",  # the driver keeps what it compiles, too
+    }
+    shape = map(str, workload.shape(1))
+    command = [sys.executable, "-c", _CHILD, str(workload.plan), *shape]
+    told = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     load, total = map(float, told.stdout.split())
     return load, total
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="resnet50")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--output", type=Path, required=True)
-    options = parser.parse_args()
-
-    gpu = backend.require_gpu()
-    library = backend.select(device=gpu)
-    rows = []
-    with tempfile.TemporaryDirectory() as scratch:
-        model = load_model(options.model)
-        onnx = trtfast.export(model.module, model.sample, Path(scratch) / "model.onnx")
-        plan = trtfast.build(onnx, precision="fp16")
-        runs: dict[str, list[tuple[float, float]]] = {"cold": [], "kept": []}
-        for _ in range(options.repeats):
-            with tempfile.TemporaryDirectory() as folder:
-                runs["cold"].append(start_once(plan, folder))
-                runs["kept"].append(start_once(plan, folder))
-                os.environ["TRTFAST_CACHE_DIR"] = folder
-                size = sum(entry.size for entry in cache.entries())
-        for state, times in runs.items():
-            for part, values in zip(
-                ("load", "load-and-first"), zip(*times, strict=True), strict=True
-            ):
-                row = {
-                    "id": f"{options.model}/{state}/{part}",
-                    "seconds": statistics.median(values),
-                    "all": values,
-                }
-                print(f"{row['id']:<40} {row['seconds']:7.3f} s")
-                rows.append(row)
-    report = {
-        "date": time.strftime("%Y-%m-%d"),
-        "gpu": gpu.name,
-        "driver": _core.driver_version(),
-        "tensorrt": f"{library.product} {library.version}",
-        "trtfast": trtfast.__version__,
-        "cache_bytes": size,
-        "results": rows,
-    }
-    options.output.write_text(json.dumps(report, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()

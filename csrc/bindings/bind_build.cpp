@@ -118,7 +118,7 @@ BuildResult build_interruptibly(const std::shared_ptr<const tensorrt::Library>& 
   InterruptibleBuild interruptible(progress);
   BuildResult result;
   try {
-    const py::gil_scoped_release release;
+    const ReleasedGil released;
     result = interruptible.run([&] {
       return build(
           library, bytes_of(info), model_path, options,
@@ -143,7 +143,7 @@ py::bytes merge(const std::shared_ptr<const tensorrt::Library>& library, int dev
   const py::buffer_info second_info = second.request();
   std::vector<std::byte> merged;
   {
-    const py::gil_scoped_release release;
+    const ReleasedGil released;
     merged = merge_timings(library, device, bytes_of(first_info), bytes_of(second_info));
   }
   return to_bytes(merged);

@@ -1,10 +1,9 @@
-#include <array>
-#include <new>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "bindings/pybind.h"
+#include "bindings/arrays.h"
 #include "engine/engine.h"
 #include "error.h"
 #include "kernels/normalize.h"
@@ -12,112 +11,130 @@
 namespace trtfast::bindings {
 namespace {
 
-py::array to_array(Tensor tensor) {
-  const py::dtype dtype = numpy_dtype(tensor.dtype);  // may throw: comes before the capsule owns
-  const py::capsule owner(tensor.data.get(),
-                          [](void* data) { delete[] static_cast<std::byte*>(data); });
-  return {dtype, tensor.shape, tensor.data.release(), owner};
-}
-
-/// Runs a call without the GIL: all its arguments are converted, it touches no Python object.
-template <class Call>
-std::vector<py::array> run_released(Call call) {
+/// None where inputs have to be cast or copied first, or their fault told.
+py::object infer(Engine& engine, const py::object& inputs, const py::object& out,
+                 const std::optional<std::uintptr_t>& stream,
+                 const std::optional<double>& seconds) {
+  const Deadline deadline = deadline_of(seconds);
+  auto arguments = read_arguments(engine, inputs, out, stream);
+  if (!arguments) return py::none();
   std::vector<Tensor> outputs;
   {
-    const py::gil_scoped_release release;
-    outputs = call();
+    const ReleasedGil released;
+    arguments->request.inputs_ready = arguments->ready();
+    outputs = engine.infer(arguments->request, deadline);
   }
-  std::vector<py::array> results;
-  results.reserve(outputs.size());
-  for (auto& output : outputs) results.push_back(to_array(std::move(output)));
-  return results;
-}
-
-std::vector<py::array> infer(Engine& engine, const std::vector<py::array>& arrays) {
-  if (arrays.size() != engine.inputs().size()) {
-    throw InputError("the engine takes " + std::to_string(engine.inputs().size()) +
-                     " inputs, not " + std::to_string(arrays.size()));
-  }
-  std::vector<py::array> contiguous;  // holds the copies of those that were not
-  std::vector<TensorView> views;
-  for (std::size_t index = 0; index < arrays.size(); ++index) {
-    const TensorSpec& spec = engine.inputs()[index];
-    if (!arrays[index].dtype().equal(numpy_dtype(spec.dtype))) {
-      throw InputError("input '" + spec.name + "' must be " + tensorrt::numpy_name(spec.dtype));
-    }
-    const auto& array =
-        contiguous.emplace_back(py::array::ensure(arrays[index], py::array::c_style));
-    if (!array) throw std::bad_alloc();  // the copy of one that is not contiguous failed
-    views.push_back({static_cast<const std::byte*>(array.data()),
-                     Shape(array.shape(), array.shape() + array.ndim()), spec.dtype});
-  }
-  return run_released([&] { return engine.infer(views); });
+  return to_results(engine, *arguments, std::move(outputs));
 }
 
 using Pixels = py::array_t<std::uint8_t, py::array::c_style>;
 using Table = py::array_t<float, py::array::c_style>;
 
-std::vector<py::array> infer_images(Engine& engine, const Pixels& images, const Table& table) {
+py::object infer_images(Engine& engine, const Pixels& images, const Table& table) {
   if (images.ndim() != 4 || images.shape(3) != 3 ||
       !std::cmp_equal(table.size(), kernels::kTableSize)) {
     throw InputError("images must be uint8 (n, height, width, 3), and their table (3, 256)");
   }
   const Shape shape = {images.shape(0), 3, images.shape(1), images.shape(2)};
-  const auto* data = reinterpret_cast<const std::byte*>(images.data());
-  const float* values = table.data();
-  return run_released([&] { return engine.infer_images(data, shape, values); });
+  Arguments arguments;
+  arguments.request = engine.image_request(reinterpret_cast<const std::byte*>(images.data()), shape,
+                                           table.data());
+  std::vector<Tensor> outputs;
+  {
+    const ReleasedGil released;
+    outputs = engine.infer(arguments.request);
+  }
+  return to_results(engine, arguments, std::move(outputs));
 }
 
 std::shared_ptr<Engine> load(const std::shared_ptr<const tensorrt::Library>& library,
-                             const py::buffer& plan, int device, int lanes,
+                             const py::buffer& plan, int device, int lanes, bool cuda_graph,
+                             bool spin, std::optional<std::size_t> max_queue,
+                             bool shared_activations, bool pad_to_bucket,
                              bool allow_unsupported_gpu, const py::buffer& kernels) {
   // They keep the bytes in place while the GIL is free.
   const py::buffer_info info = plan.request();
   const py::buffer_info kernel_info = kernels.request();
-  const py::gil_scoped_release release;
-  return make_released<Engine>(
-      library, bytes_of(info),
-      EngineOptions{device, lanes, allow_unsupported_gpu, bytes_of(kernel_info)});
+  const EngineOptions options = {
+      device,
+      lanes,
+      max_queue,
+      {cuda_graph, spin ? cuda::Wait::kSpin : cuda::Wait::kBlock, pad_to_bucket},
+      shared_activations ? Sharing::kShared : Sharing::kLane,
+      allow_unsupported_gpu,
+      bytes_of(kernel_info)};
+  const ReleasedGil released;
+  return make_released<Engine>(library, bytes_of(info), options);
 }
 
-py::str inspect(const std::shared_ptr<const tensorrt::Library>& library, const py::buffer& plan,
-                int device) {
+std::string inspect(const std::shared_ptr<const tensorrt::Library>& library, const py::buffer& plan,
+                    int device) {
   const py::buffer_info info = plan.request();  // keeps the bytes in place while the GIL is free
-  std::string told;
-  {
-    const py::gil_scoped_release release;
-    told = Plan(library, bytes_of(info), device, /*allow_unsupported_gpu=*/true).inspect();
-  }
-  return decoded(told);
+  const ReleasedGil released;
+  return Plan(library, bytes_of(info), device, /*allow_unsupported_gpu=*/true).inspect();
 }
 
-py::str inspect_engine(const Engine& engine) {
-  std::string told;
+py::bytes kernels(const Engine& engine) {
+  std::vector<std::byte> kernels;
   {
-    const py::gil_scoped_release release;
-    told = engine.inspect();
+    const ReleasedGil released;
+    kernels = engine.kernels();
   }
-  return decoded(told);
+  return {reinterpret_cast<const char*>(kernels.data()), kernels.size()};
+}
+
+py::dict summary_of(const Histogram& histogram) {
+  const auto summary = histogram.summary();
+  py::dict told;
+  told["count"] = summary.count;
+  told["mean"] = summary.mean;
+  told["p50"] = summary.p50;
+  told["p90"] = summary.p90;
+  told["p99"] = summary.p99;
+  told["max"] = summary.max;
+  return told;
+}
+
+py::dict stats(const Engine& engine) {
+  const Stats& counted = engine.stats();
+  py::dict told;
+  told["calls"] = counted.calls.load();
+  told["failures"] = counted.failures.load();
+  told["graph_hits"] = counted.graph_hits.load();
+  told["graph_misses"] = counted.graph_misses.load();
+  told["captures"] = counted.captures.load();
+  told["uncapturable"] = counted.uncapturable.load();
+  told["padded"] = counted.padded.load();
+  told["queue"] = summary_of(counted.queue);
+  told["compute_input"] = summary_of(counted.compute_input);
+  told["infer"] = summary_of(counted.infer);
+  told["output"] = summary_of(counted.output);
+  told["total"] = summary_of(counted.total);
+  return told;
+}
+
+py::dict memory(Engine& engine) {
+  MemoryReport report;
+  {
+    const ReleasedGil released;
+    report = engine.memory();
+  }
+  py::list lanes;
+  for (const auto& lane : report.lanes) {
+    py::dict held;
+    held["device"] = lane.device;
+    held["pinned"] = lane.pinned;
+    held["activations"] = lane.activations;
+    held["graphs"] = lane.graphs;
+    lanes.append(held);
+  }
+  py::dict told;
+  told["lanes"] = lanes;
+  told["shared_activations"] = report.shared_activations;
+  return told;
 }
 
 }  // namespace
-
-py::dtype numpy_dtype(tensorrt::DataType dtype) {
-  constexpr std::size_t kTypes = 12;
-  static std::array<PyObject*, kTypes> cache{};  // never freed: dtypes live as long as Python does
-  PyObject*& cached = cache.at(static_cast<std::size_t>(dtype));
-  if (cached == nullptr) {
-    if (tensorrt::item_size(dtype) == 0) {
-      throw InputError(std::string("NumPy has no equal of TensorRT's dtype ") + numpy_name(dtype));
-    }
-    const bool builtin =
-        dtype != DataType::kBf16 && dtype != DataType::kFp8 && dtype != DataType::kE8m0;
-    const py::object source = builtin ? py::object(py::str(tensorrt::numpy_name(dtype)))
-                                      : py::module_::import("ml_dtypes").attr(numpy_name(dtype));
-    cached = py::dtype::from_args(source).release().ptr();
-  }
-  return py::reinterpret_borrow<py::dtype>(cached);
-}
 
 void register_engine(py::module_& module) {
   py::class_<ShapeRange>(module, "ShapeRange")
@@ -126,7 +143,7 @@ void register_engine(py::module_& module) {
       .def_readonly("max", &ShapeRange::max);
 
   py::class_<TensorSpec>(module, "TensorSpec")
-      .def_property_readonly("name", [](const TensorSpec& spec) { return decoded(spec.name); })
+      .def_readonly("name", &TensorSpec::name)
       .def_property_readonly("dtype",
                              [](const TensorSpec& spec) { return numpy_dtype(spec.dtype); })
       .def_readonly("shape", &TensorSpec::shape)
@@ -135,29 +152,36 @@ void register_engine(py::module_& module) {
   module.def("inspect", &inspect, py::arg("library"), py::arg("plan"), py::arg("device"),
              "What TensorRT's engine inspector tells of a plan's layers, as JSON.");
 
+  using Released = py::call_guard<ReleasedGil>;
   py::class_<Engine, std::shared_ptr<Engine>>(module, "Engine", "A loaded plan.")
-      .def(py::init(&load), py::arg("library"), py::arg("plan"), py::arg("device"),
-           py::arg("lanes"), py::arg("allow_unsupported_gpu"), py::arg("kernels"))
+      .def(py::init(&load), py::arg("library"), py::arg("plan"), py::kw_only(), py::arg("device"),
+           py::arg("lanes"), py::arg("cuda_graph"), py::arg("spin"), py::arg("max_queue"),
+           py::arg("shared_activations"), py::arg("pad_to_bucket"),
+           py::arg("allow_unsupported_gpu"), py::arg("kernels"))
       .def_property_readonly("inputs", &Engine::inputs)
       .def_property_readonly("outputs", &Engine::outputs)
-      .def("infer", &infer, py::arg("inputs"), "Arrays in the order of inputs; outputs likewise.")
+      .def("infer", &infer, py::arg("inputs"), py::arg("out"), py::arg("stream"),
+           py::arg("deadline"),
+           "Runs; None where inputs are not exactly what the engine takes.")
       .def("infer_images", &infer_images, py::arg("images").noconvert(),
            py::arg("table").noconvert(), "Images uint8 (n, height, width, 3), with their table.")
+      .def("warm_up", &Engine::warm_up, py::arg("shapes"), Released(),
+           "Captures graphs for sets of shapes; for none, for the profiles' best shapes.")
+      .def(
+          "output_shapes",
+          [](Engine& engine, const std::vector<Shape>& shapes) {
+            return engine.output_shapes(shapes);
+          },
+          py::arg("shapes"), Released(), "The outputs' shapes for these of the inputs.")
+      .def("stats", &stats)
+      .def("reset_stats", &Engine::reset_stats)
+      .def("memory", &memory)
       .def("take_new_kernels", &Engine::take_new_kernels,
            "Whether kernels were compiled since this was last asked.")
-      .def(
-          "kernels",
-          [](const Engine& engine) {
-            std::vector<std::byte> kernels;
-            {
-              const py::gil_scoped_release release;
-              kernels = engine.kernels();
-            }
-            return py::bytes(reinterpret_cast<const char*>(kernels.data()), kernels.size());
-          },
-          "The kernels that TensorRT-RTX compiled, to keep for the next process.")
-      .def("inspect", &inspect_engine, "The engine inspector's JSON.")
-      .def("close", &Engine::close, py::call_guard<py::gil_scoped_release>());
+      .def("kernels", &kernels,
+           "The kernels that TensorRT-RTX compiled, to keep for the next process.")
+      .def("inspect", &Engine::inspect, Released(), "The engine inspector's JSON.")
+      .def("close", &Engine::close, Released());
 }
 
 }  // namespace trtfast::bindings

@@ -19,7 +19,7 @@ void register_library(py::module_& module) {
       [] {
         cuda::Devices found;
         {
-          const py::gil_scoped_release release;
+          const ReleasedGil released;
           found = cuda::devices();
         }
         return std::pair(found.list, found.reason);
@@ -27,12 +27,12 @@ void register_library(py::module_& module) {
       "All GPUs, and why there are none.");
   module.def(
       "driver_version", [] { return cuda::driver_version(); },
-      py::call_guard<py::gil_scoped_release>(),
+      py::call_guard<ReleasedGil>(),
       "The CUDA version that the driver supports, as in 13000; 0 without a driver.");
 
   py::class_<Library, std::shared_ptr<Library>>(module, "Library", "A loaded TensorRT.")
       .def(py::init([](const std::filesystem::path& path) {
-             const py::gil_scoped_release release;
+             const ReleasedGil released;
              return std::const_pointer_cast<Library>(Library::open(path));
            }),
            py::arg("path"))

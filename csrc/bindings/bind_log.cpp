@@ -12,7 +12,7 @@ void register_log(py::module_& module) {
       [] {
         std::vector<tensorrt::LogLine> lines;
         {
-          const py::gil_scoped_release release;
+          const ReleasedGil released;
           lines = LogQueue::instance().take();
         }
         std::vector<std::pair<int, py::str>> taken;

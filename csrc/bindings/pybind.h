@@ -6,12 +6,16 @@
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
+#include <chrono>
 #include <cstddef>
+#include <exception>
 #include <memory>
 #include <span>
 #include <string_view>
+#include <thread>
 #include <utility>
 
+#include "cuda/fork.h"
 #include "tensorrt/types.h"
 
 namespace py = pybind11;
@@ -23,6 +27,11 @@ void register_log(py::module_& module);
 void register_library(py::module_& module);
 void register_build(py::module_& module);
 void register_engine(py::module_& module);
+void register_arrays(py::module_& module);
+void register_async(py::module_& module);
+
+/// The Python exception of an error that a call on another thread ended with.
+[[nodiscard]] py::object exception_of(const std::exception_ptr& error);
 
 /// The numpy.dtype of a TensorRT dtype; bfloat16 and float8 are those of ml_dtypes.
 /// @throws InputError for a dtype that NumPy has no equal for.
@@ -45,11 +54,39 @@ void register_engine(py::module_& module);
 #endif
 }
 
+/// Frees the GIL while it lives. Every call that may last is made without it.
+class ReleasedGil {
+ public:
+  // Whoever holds the GIL while the interpreter ends is the one who ends it, and keeps it.
+  ReleasedGil() : state_(is_finalizing() ? nullptr : PyEval_SaveThread()) {}
+  ReleasedGil(const ReleasedGil&) = delete;  // taken back once
+  ReleasedGil& operator=(const ReleasedGil&) = delete;
+  ~ReleasedGil() {
+    if (state_ == nullptr) return;
+    // A thread that comes back to an interpreter that ends stays here for good, as from Python 3.14
+    // on; before, Python kills it, which would unwind C++ that must not throw.
+    if (is_finalizing()) hang();
+    try {
+      PyEval_RestoreThread(state_);
+    } catch (...) {  // the forced unwinding of a killed thread
+      hang();
+    }
+  }
+
+  [[noreturn]] static void hang() noexcept {
+    while (true) std::this_thread::sleep_for(std::chrono::hours(1));
+  }
+
+ private:
+  PyThreadState* state_;
+};
+
 /// An object whose destructor calls TensorRT or CUDA: it is deleted without the GIL.
 template <class T, class... Args>
 [[nodiscard]] std::shared_ptr<T> make_released(Args&&... args) {
   return {new T(std::forward<Args>(args)...), [](T* object) {
-            const py::gil_scoped_release release;
+            if (cuda::in_forked_child()) return;  // its threads and its GPU stayed with the parent
+            const ReleasedGil released;
             delete object;
           }};
 }

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "cuda/fork.h"
+
 namespace trtfast::cuda {
 
 struct Device {
@@ -48,9 +50,10 @@ class DeviceGuard {
 };
 
 /// Runs the end of an object's life with its GPU current. Destructors must not throw, and nothing
-/// is left to release where the driver is already unloading.
+/// is left to release where the driver is already unloading, nor in a child that was forked.
 template <class Function>
 void release_on(int device, Function&& release) noexcept {
+  if (in_forked_child()) return;
   try {
     const DeviceGuard guard(device);
     std::forward<Function>(release)();

@@ -6,9 +6,28 @@
 
 #include "cuda/check.h"
 #include "cuda/device.h"
+#include "cuda/fork.h"
 #include "error.h"
 
 namespace trtfast::cuda {
+
+void throw_out_of_device_memory(std::size_t bytes) {
+  static_cast<void>(cudaGetLastError());
+  const auto free = free_memory();
+  throw OutOfMemoryError("no device memory for " + std::to_string(bytes) + " bytes" +
+                             (free ? ", with " + std::to_string(*free) + " bytes free" : "") +
+                             ": use smaller batches or fewer lanes, or free memory",
+                         bytes, free);
+}
+
+bool is_pinned(const void* memory) noexcept {
+  cudaPointerAttributes attributes{};
+  if (memory != nullptr && cudaPointerGetAttributes(&attributes, memory) == cudaSuccess) {
+    return attributes.type == cudaMemoryTypeHost;
+  }
+  static_cast<void>(cudaGetLastError());
+  return false;
+}
 
 template <Space space>
 Buffer<space>::Buffer(Buffer&& other) noexcept
@@ -21,7 +40,7 @@ Buffer<space>::~Buffer() {
 
 template <Space space>
 void Buffer<space>::release() noexcept {
-  if (data_ == nullptr) return;
+  if (data_ == nullptr || in_forked_child()) return;
   // A driver that is already unloading at the process's end refuses; that is no one's concern.
   static_cast<void>(space == Space::kDevice ? cudaFree(data_) : cudaFreeHost(data_));
   data_ = nullptr;
@@ -42,11 +61,7 @@ void Buffer<space>::reserve(std::size_t bytes) {
                                  " bytes: use smaller batches or fewer lanes",
                              bytes, std::nullopt);
     }
-    const auto free = free_memory();
-    throw OutOfMemoryError("no device memory for " + std::to_string(bytes) + " bytes" +
-                               (free ? ", with " + std::to_string(*free) + " bytes free" : "") +
-                               ": use smaller batches or fewer lanes, or free memory",
-                           bytes, free);
+    throw_out_of_device_memory(bytes);
   }
   check(error, space == Space::kDevice ? "cudaMalloc" : "cudaMallocHost");
   data_ = static_cast<std::byte*>(memory);

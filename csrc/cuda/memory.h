@@ -33,6 +33,12 @@ class Buffer {
   std::size_t size_ = 0;
 };
 
+/// Whether host memory is page-locked.
+[[nodiscard]] bool is_pinned(const void* memory) noexcept;
+
+/// Clears CUDA's error, and tells of device memory that ran out.
+[[noreturn]] void throw_out_of_device_memory(std::size_t bytes);
+
 using DeviceBuffer = Buffer<Space::kDevice>;
 using PinnedBuffer = Buffer<Space::kPinned>;
 

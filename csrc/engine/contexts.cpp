@@ -1,5 +1,6 @@
 #include "engine/contexts.h"
 
+#include <cstdint>
 #include <utility>
 
 #include "error.h"
@@ -23,6 +24,8 @@ Contexts::Contexts(std::shared_ptr<const Object> engine, std::span<const std::by
   // Lazy specialisation changes kernels, and so the last bits, in the middle of traffic.
   config_->call<VRuntimeConfig::setDynamicShapesKernelSpecializationStrategy>(
       tensorrt::KernelSpecialization::kEager);
+  config_->call<VRuntimeConfig::setExecutionContextAllocationStrategy>(
+      tensorrt::ContextAllocation::kUserManaged);
   if (!engine_->abi().has(Capability::kRuntimeCache)) return;
 
   void* cache = require<Error>(config_->call<VRuntimeConfig::createRuntimeCache>(),
@@ -42,9 +45,25 @@ Object Contexts::make() const {
   void* context =
       config_ ? engine_->call<VCudaEngine::createExecutionContextWithRuntimeConfig>(config_->get())
               : engine_->call<VCudaEngine::createExecutionContext>(
-                    tensorrt::ContextAllocation::kStatic);
+                    tensorrt::ContextAllocation::kUserManaged);
   return {engine_->library(), require<Error>(context, "ICudaEngine::createExecutionContext", scope),
           engine_};
+}
+
+std::size_t Contexts::activation_bytes() const {
+  if (engine_->abi().has<VCudaEngine::getDeviceMemorySizeV2>()) {
+    return static_cast<std::size_t>(engine_->call<VCudaEngine::getDeviceMemorySizeV2>());
+  }
+  return engine_->call<VCudaEngine::getDeviceMemorySize>();
+}
+
+void Contexts::set_activations(const Object& context, std::byte* memory, std::size_t bytes) {
+  void* address = memory;
+  if (context.abi().has<VExecutionContext::setDeviceMemoryV2>()) {
+    context.call<VExecutionContext::setDeviceMemoryV2>(address, static_cast<std::int64_t>(bytes));
+  } else {
+    context.call<VExecutionContext::setDeviceMemory>(address);
+  }
 }
 
 std::vector<std::byte> Contexts::kernels() const {

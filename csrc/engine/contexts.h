@@ -17,9 +17,16 @@ class Contexts {
   ///   of another version, GPU or driver.
   Contexts(std::shared_ptr<const tensorrt::Object> engine, std::span<const std::byte> kernels);
 
-  /// A new context, with profile 0.
+  /// A new context, with profile 0 and no activation memory: set_activations() gives it some.
   /// @throws OutOfMemoryError
   [[nodiscard]] tensorrt::Object make() const;
+
+  /// Bytes of activation memory that a context needs, whatever its profile and shapes.
+  [[nodiscard]] std::size_t activation_bytes() const;
+
+  /// Gives a context its activation memory, of activation_bytes(). One run at a time may use it.
+  static void set_activations(const tensorrt::Object& context, std::byte* memory,
+                              std::size_t bytes);
 
   /// Whether TensorRT compiles kernels here, so that there is something to keep.
   [[nodiscard]] bool compiles() const noexcept { return cache_.has_value(); }

@@ -1,8 +1,13 @@
 #include "engine/engine.h"
 
-#include <array>
+#include <algorithm>
+#include <functional>
 #include <string>
+#include <utility>
 
+#include "cuda/device.h"
+#include "cuda/fork.h"
+#include "cuda/memory.h"
 #include "error.h"
 #include "kernels/normalize.h"
 
@@ -15,16 +20,40 @@ std::size_t checked_lanes(int lanes) {
 }
 
 // Names and the user's mistakes are the caller's to explain; here is what memory safety needs.
-void check(const TensorSpec& spec, const TensorView& input) {
-  bool fits = input.dtype == spec.dtype && input.shape.size() == spec.shape.size();
+void check_input(const TensorSpec& spec, const Shape& shape, DataType dtype) {
+  bool fits = dtype == spec.dtype && shape.size() == spec.shape.size();
   for (std::size_t axis = 0; fits && axis < spec.shape.size(); ++axis) {
-    fits = spec.shape[axis] < 0 ? input.shape[axis] >= 0 : input.shape[axis] == spec.shape[axis];
+    fits = spec.shape[axis] < 0 ? shape[axis] >= 0 : shape[axis] == spec.shape[axis];
   }
   if (!fits) {
     throw InputError("input '" + spec.name + "' must be " + tensorrt::numpy_name(spec.dtype) + " " +
-                     str(spec.shape) + ", not " + tensorrt::numpy_name(input.dtype) + " " +
-                     str(input.shape));
+                     str(spec.shape) + ", not " + tensorrt::numpy_name(dtype) + " " + str(shape));
   }
+}
+
+bool has_rows(const TensorSpec& spec) { return !spec.shape.empty() && spec.shape.front() < 0; }
+
+// Page-locked memory, whoever made it, skips the lane's own.
+void find_pinned(Request& request) {
+  for (auto& input : request.inputs) {
+    const bool on_host = input.memory != Memory::kDevice && input.table == nullptr;
+    if (on_host && cuda::is_pinned(input.data)) input.memory = Memory::kPinned;
+  }
+  for (auto& output : request.outputs) {
+    if (output.memory != Memory::kDevice && cuda::is_pinned(output.data)) {
+      output.memory = Memory::kPinned;
+    }
+  }
+}
+
+void check_paddable(const Plan& plan) {
+  const auto dynamic = [](const TensorSpec& spec) { return is_dynamic(spec.shape); };
+  const bool inputs = std::ranges::all_of(
+      plan.inputs(), [&](const TensorSpec& spec) { return !dynamic(spec) || has_rows(spec); });
+  if (inputs && std::ranges::all_of(plan.outputs(), has_rows) && !plan.has_values()) return;
+  throw InputError(
+      "pad_to_bucket adds rows and takes them away again: it needs an engine whose dynamic inputs "
+      "and whose outputs all have the batch as their first axis");
 }
 
 }  // namespace
@@ -33,31 +62,152 @@ Engine::Engine(const std::shared_ptr<const tensorrt::Library>& library,
                std::span<const std::byte> plan, const EngineOptions& options)
     : plan_(std::make_shared<const Plan>(library, plan, options.device,
                                          options.allow_unsupported_gpu, options.kernels)),
-      pool_(plan_, checked_lanes(options.lanes)) {}
-
-Engine::~Engine() { pool_.close(); }
-
-std::vector<Tensor> Engine::infer(std::span<const TensorView> inputs) {
-  if (inputs.size() != this->inputs().size()) {
-    throw InputError("the engine takes " + std::to_string(this->inputs().size()) + " inputs, not " +
-                     std::to_string(inputs.size()));
-  }
-  for (std::size_t index = 0; index < inputs.size(); ++index)
-    check(this->inputs()[index], inputs[index]);
-  return pool_.acquire()->run(inputs);
+      shared_([&]() -> std::shared_ptr<Activations> {
+        if (options.activations == Sharing::kLane) return nullptr;
+        const cuda::DeviceGuard guard(options.device);
+        return std::make_shared<Activations>(plan_->contexts().activation_bytes(),
+                                             Sharing::kShared);
+      }()),
+      pool_(
+          [this, lane = options.lane] {
+            const cuda::DeviceGuard guard(plan_->device());
+            return std::make_unique<Lane>(plan_, lane, shared_, stats_);
+          },
+          [this](std::unique_ptr<Lane> lane) {
+            cuda::release_on(plan_->device(), [&lane] { lane.reset(); });
+          },
+          checked_lanes(options.lanes), options.max_queue),
+      async_(std::bind_front(&Engine::run, this), checked_lanes(options.lanes)) {
+  if (options.lane.pad_to_bucket) check_paddable(*plan_);
 }
 
-std::vector<Tensor> Engine::infer_images(const std::byte* images, const Shape& shape,
-                                         const float* table) {
+Engine::~Engine() {
+  close();
+  cuda::release_on(plan_->device(), [this] { shared_.reset(); });
+}
+
+void Engine::check(const Request& request) const {
+  cuda::check_not_forked();
+  if (request.inputs.size() != inputs().size()) {
+    throw InputError("the engine takes " + std::to_string(inputs().size()) + " inputs, not " +
+                     std::to_string(request.inputs.size()));
+  }
+  for (std::size_t index = 0; index < request.inputs.size(); ++index) {
+    const TensorView& input = request.inputs[index];
+    check_input(inputs()[index], input.shape, input.dtype);
+    if (input.memory == Memory::kDevice && inputs()[index].on_host) {
+      throw InputError("input '" + inputs()[index].name +
+                       "' decides shapes by its values, which TensorRT reads on the host: give a "
+                       "NumPy array");
+    }
+    if (request.stream && input.memory != Memory::kDevice) {
+      throw InputError("input '" + inputs()[index].name +
+                       "' is on the host: with stream=, all inputs must be on the device, since the "
+                       "call does not wait for copies");
+    }
+  }
+  if (!request.outputs.empty() && request.outputs.size() != outputs().size()) {
+    throw InputError("the engine gives " + std::to_string(outputs().size()) + " outputs, and out= " +
+                     std::to_string(request.outputs.size()));
+  }
+  const bool waits = std::ranges::any_of(outputs(), &TensorSpec::on_host);
+  if (request.stream && waits) {
+    throw InputError("stream= needs outputs on the device, and this engine gives one on the host");
+  }
+}
+
+std::vector<Tensor> Engine::infer(Request request, const Deadline& deadline) {
+  Timeline times;
+  check(request);
+  find_pinned(request);
+  return run(request, pool_.enter(), deadline, times);
+}
+
+std::uint64_t Engine::infer_async(Request request, const Deadline& deadline,
+                                  AsyncCalls::Done done) {
+  check(request);
+  find_pinned(request);
+  return async_.add(std::move(request), pool_.enter(), deadline, std::move(done));
+}
+
+std::vector<Tensor> Engine::run(const Request& request, LanePool::Place place,
+                                const Deadline& deadline, Timeline& times) {
+  try {
+    const auto lane = std::move(place).lease(deadline);
+    times.started = Clock::now();
+    const cuda::DeviceGuard guard(plan_->device());
+    auto outputs = lane->run(request, times);
+    times.done = Clock::now();
+    stats_.add(times);
+    return outputs;
+  } catch (...) {
+    stats_.failures.fetch_add(1, std::memory_order_relaxed);
+    throw;
+  }
+}
+
+Request Engine::image_request(const std::byte* images, const Shape& shape,
+                              const float* table) const {
   const TensorSpec& spec = inputs().front();
   if (spec.on_host || spec.shape.size() != 4 || !kernels::can_normalize_to(spec.dtype)) {
     throw InputError("input '" + spec.name + "' of dtype " + tensorrt::numpy_name(spec.dtype) +
                      " and shape " + str(spec.shape) + " does not take images");
   }
-  const std::array views = {TensorView{images, shape, spec.dtype, table}};
-  return infer(views);
+  return {{{images, shape, spec.dtype, Memory::kPageable, table}}};
 }
 
-void Engine::close() { pool_.close(); }
+void Engine::warm_up(std::vector<std::vector<Shape>> shapes) {
+  cuda::check_not_forked();
+  if (plan_->has_values()) {
+    throw InputError("warmup runs with zeros, and this engine computes shapes from values: run it "
+                     "with your own inputs instead");
+  }
+  if (shapes.empty()) {
+    for (int profile = 0; profile < plan_->profiles(); ++profile) {
+      auto& set = shapes.emplace_back();
+      for (const auto& spec : inputs()) {
+        set.push_back(spec.profiles.empty() ? spec.shape
+                                            : spec.profiles[static_cast<std::size_t>(profile)].opt);
+      }
+    }
+  }
+  for (const auto& set : shapes) {
+    if (set.size() != inputs().size()) {
+      throw InputError("warmup needs the shapes of all " + std::to_string(inputs().size()) +
+                       " inputs");
+    }
+    for (std::size_t index = 0; index < set.size(); ++index) {
+      check_input(inputs()[index], set[index], inputs()[index].dtype);
+    }
+  }
+  // The largest first, so that buffers grow once and no graph is captured in vain.
+  std::ranges::sort(shapes, std::greater());
+  pool_.for_each([&](Lane& lane) {
+    const cuda::DeviceGuard guard(plan_->device());
+    for (const auto& set : shapes) lane.warm_up(set);
+  });
+}
+
+std::vector<Shape> Engine::output_shapes(std::span<const Shape> shapes) {
+  cuda::check_not_forked();
+  if (plan_->has_values()) {
+    throw InputError("the outputs' shapes follow from values, and not from the inputs' shapes");
+  }
+  for (std::size_t index = 0; index < inputs().size(); ++index) {
+    check_input(inputs()[index], shapes[index], inputs()[index].dtype);
+  }
+  const auto lane = pool_.enter().lease();
+  const cuda::DeviceGuard guard(plan_->device());
+  return lane->output_shapes(shapes);
+}
+
+MemoryReport Engine::memory() {
+  return {pool_.memory(), shared_ != nullptr ? shared_->size() : 0};
+}
+
+void Engine::close() {
+  pool_.close();
+  async_.stop();
+}
 
 }  // namespace trtfast

@@ -2,22 +2,35 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "engine/async.h"
 #include "engine/lane_pool.h"
 #include "engine/plan.h"
+#include "engine/stats.h"
 #include "engine/tensor.h"
 
 namespace trtfast {
 
 struct EngineOptions {
   int device = 0;
-  int lanes = 2;  // calls that may run at once
+  int lanes = 2;                             // calls that may run at once
+  std::optional<std::size_t> max_queue;      // calls that may wait; none for any number
+  LaneOptions lane;                          // how each lane runs
+  Sharing activations = Sharing::kLane;
   bool allow_unsupported_gpu = false;
   std::span<const std::byte> kernels;  // what Engine::kernels() gave in an earlier process
+};
+
+/// What an engine holds: bytes, but for `graphs`.
+struct MemoryReport {
+  std::vector<LaneMemory> lanes;
+  std::size_t shared_activations = 0;
 };
 
 class Engine {
@@ -29,6 +42,7 @@ class Engine {
   Engine(const Engine&) = delete;  // callers hold its address
   Engine& operator=(const Engine&) = delete;
 
+  [[nodiscard]] int device() const noexcept { return plan_->device(); }
   [[nodiscard]] const std::vector<TensorSpec>& inputs() const noexcept { return plan_->inputs(); }
   [[nodiscard]] const std::vector<TensorSpec>& outputs() const noexcept { return plan_->outputs(); }
   [[nodiscard]] std::string inspect() const { return plan_->inspect(); }
@@ -36,23 +50,49 @@ class Engine {
   [[nodiscard]] std::vector<std::byte> kernels() const { return plan_->kernels(); }
 
   /// Runs the engine. Safe from several threads at once.
-  /// @param inputs in the order of inputs().
   /// @return the outputs in the order of outputs().
-  [[nodiscard]] std::vector<Tensor> infer(std::span<const TensorView> inputs);
+  /// @throws InputError, QueueFullError, DeadlineExceededError, ClosedError, OutOfMemoryError,
+  ///   CudaError
+  [[nodiscard]] std::vector<Tensor> infer(Request request, const Deadline& deadline = {});
 
-  /// Runs the engine, whose one input must be (n, 3, height, width), on images.
+  /// Runs the engine on a thread of its own.
+  /// @param done see AsyncCalls::add().
+  /// @return a number for cancel().
+  /// @throws InputError, QueueFullError, ClosedError
+  std::uint64_t infer_async(Request request, const Deadline& deadline, AsyncCalls::Done done);
+  bool cancel(std::uint64_t number) { return async_.cancel(number); }
+
+  /// A request to run the engine, whose one input must be (n, 3, height, width), on images.
   /// @param images uint8 (shape[0], shape[2], shape[3], 3), contiguous.
   /// @param shape (n, 3, height, width).
   /// @param table float32 (3, 256): what each pixel value becomes.
-  [[nodiscard]] std::vector<Tensor> infer_images(const std::byte* images, const Shape& shape,
-                                                 const float* table);
+  [[nodiscard]] Request image_request(const std::byte* images, const Shape& shape,
+                                      const float* table) const;
+
+  /// Captures graphs for these shapes of all inputs, on every lane.
+  /// @param shapes several sets; none for the best shapes of each profile.
+  void warm_up(std::vector<std::vector<Shape>> shapes);
+
+  /// The shapes that the outputs have for these of the inputs; -1 where they depend on data.
+  [[nodiscard]] std::vector<Shape> output_shapes(std::span<const Shape> inputs);
+
+  [[nodiscard]] const Stats& stats() const noexcept { return stats_; }
+  void reset_stats() noexcept { stats_.reset(); }
+  [[nodiscard]] MemoryReport memory();
 
   /// Waits for the calls under way and frees the lanes. Later calls throw ClosedError.
   void close();
 
  private:
+  void check(const Request& request) const;
+  [[nodiscard]] std::vector<Tensor> run(const Request& request, LanePool::Place place,
+                                        const Deadline& deadline, Timeline& times);
+
   std::shared_ptr<const Plan> plan_;
+  std::shared_ptr<Activations> shared_;  // null where each lane has its own
+  Stats stats_;
   LanePool pool_;
+  AsyncCalls async_;
 };
 
 }  // namespace trtfast

@@ -1,41 +1,112 @@
-// One way through an engine: an execution context, a stream, and the buffers of its tensors.
+// One way through an engine: a stream, the buffers of its tensors, a context for each profile in use,
+// and the graphs of the shapes in use.
 #pragma once
 
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "cuda/event.h"
+#include "cuda/stream.h"
+#include "engine/activations.h"
+#include "engine/bucket.h"
+#include "engine/executor.h"
 #include "engine/plan.h"
+#include "engine/slot.h"
+#include "engine/stats.h"
 #include "engine/tensor.h"
 
 namespace trtfast {
 
+/// What a call asks for.
+struct Request {
+  std::vector<TensorView> inputs;        // in the order of the plan's inputs, each of its dtype
+  std::vector<OutputView> outputs = {};  // where outputs go; empty for new memory
+  bool device_outputs = false;           // whether that new memory is on the device
+  /// The caller's stream: the run is submitted to it, and run() does not wait.
+  std::optional<cudaStream_t> stream = {};
+  const cuda::Event* inputs_ready = nullptr;  // what has to happen on the device before
+};
+
+struct LaneOptions {
+  bool cuda_graph = true;
+  cuda::Wait wait = cuda::Wait::kSpin;
+  bool pad_to_bucket = false;
+};
+
+/// Bytes that a lane holds, and how many graphs.
+struct LaneMemory {
+  std::size_t device = 0;
+  std::size_t pinned = 0;
+  std::size_t activations = 0;
+  std::size_t graphs = 0;
+};
+
 class Lane {
  public:
+  /// @param activations shared with the other lanes; null to have one's own.
   /// @throws OutOfMemoryError
-  explicit Lane(std::shared_ptr<const Plan> plan);
+  Lane(std::shared_ptr<const Plan> plan, const LaneOptions& options,
+       std::shared_ptr<Activations> activations, Stats& stats);
   ~Lane();
-  Lane(const Lane&) = delete;  // owns a context
+  Lane(const Lane&) = delete;  // owns contexts
   Lane& operator=(const Lane&) = delete;
 
-  /// Copy in, enqueue, copy out on the lane's stream, with one synchronisation at the end. One
-  /// thread at a time.
-  /// @param inputs in the order of the plan's inputs, each of its dtype.
+  /// Copies in, runs, copies out, and waits once, at the end. One thread at a time.
   /// @return the outputs, in the order of the plan's outputs.
   /// @throws InputError, OutOfMemoryError, CudaError, Error
-  [[nodiscard]] std::vector<Tensor> run(std::span<const TensorView> inputs);
+  [[nodiscard]] std::vector<Tensor> run(const Request& request, Timeline& times);
+
+  /// Runs with inputs of these shapes until it replays a graph, if it can.
+  void warm_up(std::span<const Shape> shapes);
+
+  /// The outputs' shapes for these of the inputs; -1 where they depend on data.
+  [[nodiscard]] std::vector<Shape> output_shapes(std::span<const Shape> shapes);
+
+  /// May be asked from any thread.
+  [[nodiscard]] LaneMemory memory() const;
 
  private:
-  struct Resources;
+  struct Run;
 
-  void bind_inputs(std::span<const TensorView> inputs);
-  void bind_outputs();
-  void enqueue();
-  void copy_out();
-  [[nodiscard]] std::vector<Tensor> collect() const;
+  void find_bucket(Run& run);
+  Bucket& make_bucket(const Run& run);
+  void place(Run& run);
+  void place_output(Run& run, std::size_t index);
+  void copy_in(Run& run);
+  void send_images(Slot& slot, const TensorView& input, cudaStream_t stream);
+  void set_host_value(Executor& executor, std::size_t index, const TensorView& input);
+  void launch(Run& run);
+  void submit(Run& run, cudaStream_t stream);
+  void copy_out(Run& run);
+  void wait_for(Run& run);
+  [[nodiscard]] std::vector<Tensor> collect(Run& run);
+  void note_memory();
+  [[nodiscard]] Executor& executor_of(int profile);
 
   std::shared_ptr<const Plan> plan_;
-  std::unique_ptr<Resources> resources_;
+  LaneOptions options_;
+  Stats& stats_;
+  cuda::Stream stream_;
+  cuda::Event done_;
+  cuda::Event submitted_;   // of the last run on a caller's stream,
+  bool in_flight_ = false;  // which may not have ended yet
+  std::vector<Slot> inputs_;
+  std::vector<Slot> outputs_;
+  std::vector<tensorrt::OutputAllocator> allocators_;
+  std::shared_ptr<Activations> activations_;
+  bool own_activations_;
+  Buckets buckets_;
+  mutable std::mutex memory_mutex_;
+  LaneMemory memory_;
+  // The contexts come last, to be destroyed before what they point to.
+  std::vector<std::unique_ptr<Executor>> executors_;  // by profile; null until it is used
 };
 
 }  // namespace trtfast

@@ -1,5 +1,6 @@
 #include "engine/plan.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <string_view>
@@ -162,6 +163,8 @@ Plan::Plan(const std::shared_ptr<const tensorrt::Library>& library,
         engine->call<VCudaEngine::getTensorIOMode>(name) == tensorrt::TensorIOMode::kInput;
     (is_input ? inputs_ : outputs_).push_back(spec_of(*engine, name, is_input));
   }
+  profiles_ = engine->call<VCudaEngine::getNbOptimizationProfiles>();
+  has_values_ = std::ranges::any_of(inputs_, &TensorSpec::on_host);
   contexts_ = std::make_unique<const Contexts>(engine, kernels);
   engine_ = std::move(engine);
 }
@@ -187,8 +190,7 @@ std::vector<std::byte> Plan::kernels() const {
 }
 
 int Plan::profile_for(std::span<const TensorView> inputs) const {
-  const int profiles = engine_->call<VCudaEngine::getNbOptimizationProfiles>();
-  for (int profile = 0; profile < profiles; ++profile) {
+  for (int profile = 0; profile < profiles_; ++profile) {
     bool all_fit = true;
     for (std::size_t index = 0; all_fit && index < inputs.size(); ++index) {
       all_fit = fits(inputs_[index], inputs[index], static_cast<std::size_t>(profile));

@@ -32,6 +32,10 @@ class Plan {
   [[nodiscard]] int device() const noexcept { return device_; }
   [[nodiscard]] const std::vector<TensorSpec>& inputs() const noexcept { return inputs_; }
   [[nodiscard]] const std::vector<TensorSpec>& outputs() const noexcept { return outputs_; }
+  [[nodiscard]] const tensorrt::Library& library() const noexcept { return *engine_->library(); }
+  [[nodiscard]] int profiles() const noexcept { return profiles_; }
+  /// Whether TensorRT reads the value of an input on the host, to compute shapes from it.
+  [[nodiscard]] bool has_values() const noexcept { return has_values_; }
   [[nodiscard]] const Contexts& contexts() const noexcept { return *contexts_; }
 
   /// The first optimisation profile that fits these inputs, in the order of inputs().
@@ -55,6 +59,8 @@ class Plan {
   std::shared_ptr<const tensorrt::Object> engine_;
   std::vector<TensorSpec> inputs_;
   std::vector<TensorSpec> outputs_;
+  int profiles_ = 1;
+  bool has_values_ = false;
   std::unique_ptr<const Contexts> contexts_;
 
   mutable std::mutex mutex_;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cuda/pool.h"
 #include "tensorrt/types.h"
 
 namespace trtfast {
@@ -47,22 +48,39 @@ struct TensorSpec {
   std::vector<ShapeRange> values;    // of one whose value decides shapes, that value's; else empty
 };
 
-/// A contiguous tensor in host memory of the caller's; or, where there is a table, images that
-/// become one on the GPU.
+/// Where the bytes of a tensor lie.
+enum class Memory : std::uint8_t {
+  kPageable,  // host memory that the GPU cannot reach
+  kPinned,    // page-locked host memory
+  kDevice,    // memory of the engine's GPU
+};
+
+/// A contiguous tensor of the caller's; or, where there is a table, images that become one on the
+/// GPU.
 struct TensorView {
   const std::byte* data;
   Shape shape;
   DataType dtype;
+  Memory memory = Memory::kPageable;
   /// If set, `data` are uint8 images (n, height, width, 3), and the tensor of `shape` (n, 3,
   /// height, width) is what kernels::normalize() makes of them with this table of float32 (3, 256).
   const float* table = nullptr;
 };
 
-/// A contiguous tensor in host memory of its own.
+/// Memory of the caller's that an output goes to.
+struct OutputView {
+  std::byte* data;
+  Shape shape;
+  Memory memory = Memory::kPageable;
+};
+
+/// A contiguous tensor in memory of its own: on the host, or on the device; in neither where the
+/// output went to memory of the caller's.
 struct Tensor {
   std::unique_ptr<std::byte[]> data;
   Shape shape;
   DataType dtype;
+  cuda::PooledMemory device = {};
 };
 
 }  // namespace trtfast

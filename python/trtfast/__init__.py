@@ -28,13 +28,15 @@ from .export import export
 from .spec import InferenceEngine, ShapeRange, TensorSpec
 
 if TYPE_CHECKING:
-    from ._core import __version__
+    from ._core import DeviceArray, __version__
     from .engine import Engine
+    from .futures import InferenceFuture
     from .passport import Passport
     from .pipeline import compile, load  # noqa: A004 - the word for it, as in torch.compile
     from .postprocess import Classification, softmax, top_k
     from .preprocess import Preprocess, read_image
     from .reference import ReferenceEngine
+    from .report import EngineStats, MemoryReport
 
 __all__ = [
     "BuildError",
@@ -42,12 +44,16 @@ __all__ = [
     "ClosedError",
     "CudaError",
     "DeadlineExceededError",
+    "DeviceArray",
     "Engine",
     "EngineIncompatibleError",
+    "EngineStats",
     "Error",
     "ExportError",
     "InferenceEngine",
+    "InferenceFuture",
     "InputError",
+    "MemoryReport",
     "OutOfMemoryError",
     "Passport",
     "PrecisionError",
@@ -74,7 +80,11 @@ __all__ = [
 # NumPy alone takes as long to import as a service may take to start: these come when first used.
 _LAZY = {
     "Classification": "postprocess",
+    "DeviceArray": "_core",
     "Engine": "engine",
+    "EngineStats": "report",
+    "InferenceFuture": "futures",
+    "MemoryReport": "report",
     "Passport": "passport",
     "Preprocess": "preprocess",
     "ReferenceEngine": "reference",

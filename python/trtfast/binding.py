@@ -6,7 +6,7 @@ All engines share these functions, so the same call is right, or wrong, on each 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -17,16 +17,22 @@ if TYPE_CHECKING:
     from .spec import Array, Inputs, Outputs, Shape, ShapeRange, TensorSpec
 
 __all__ = [
+    "Shapes",
+    "alone",
     "arrange",
     "bind",
     "check_dtype",
     "check_profiles",
     "check_shape",
     "image_preprocess",
+    "shapes_of",
+    "stream_handle",
     "unbind",
 ]
 
 T = TypeVar("T")
+
+Shapes: TypeAlias = "Sequence[int] | Mapping[str, Sequence[int]] | None"
 
 _IMAGE_DTYPES = ("float32", "float16", "bfloat16")
 
@@ -115,6 +121,60 @@ def arrange(inputs: T | Sequence[T] | Mapping[str, T], specs: Sequence[TensorSpe
             "pass a tuple in this order, or a dict by name"
         )
     return dict(zip(names, arrays, strict=True))
+
+
+def shapes_of(shapes: Shapes, specs: Sequence[TensorSpec]) -> dict[str, Shape]:
+    """Return a shape for each input: the one given, else the best one of the first profile.
+
+    Raises
+    ------
+    InputError
+        If a name is wrong, or a shape does not fit its input.
+    """
+    if isinstance(shapes, Mapping):
+        unknown = sorted(set(shapes) - {spec.name for spec in specs})
+        if unknown:
+            raise InputError(f"unknown inputs {unknown}; {_takes([spec.name for spec in specs])}")
+        given = {name: tuple(shape) for name, shape in shapes.items()}
+    elif shapes is None:
+        given = {}
+    elif len(specs) == 1:
+        given = {specs[0].name: tuple(shapes)}
+    else:
+        raise InputError(f"{_takes([spec.name for spec in specs])}: give shapes by name")
+    wanted = {
+        spec.name: given.get(spec.name) or (spec.profiles[0].opt if spec.profiles else spec.shape)
+        for spec in specs
+    }
+    for spec in specs:
+        check_shape(wanted[spec.name], spec)
+    check_profiles(wanted, specs)
+    return wanted
+
+
+def alone(arrays: dict[str, T]) -> T | dict[str, T]:
+    """Return the array of a single tensor, else the mapping."""
+    return next(iter(arrays.values())) if len(arrays) == 1 else arrays
+
+
+def stream_handle(stream: Any) -> int:
+    """Return the handle of a CUDA stream: an int, or an object of PyTorch, CuPy or cuda.core.
+
+    Raises
+    ------
+    InputError
+        If it is none of these.
+    """
+    if hasattr(stream, "__cuda_stream__"):
+        return int(stream.__cuda_stream__()[1])
+    for attribute in ("cuda_stream", "ptr"):  # PyTorch's name, and CuPy's
+        if hasattr(stream, attribute):
+            return int(getattr(stream, attribute))
+    if isinstance(stream, int):
+        return stream
+    raise InputError(
+        f"stream is {type(stream).__name__}; expected an int handle, or a stream of PyTorch or CuPy"
+    )
 
 
 def check_dtype(dtype: np.dtype[np.generic], spec: TensorSpec) -> None:

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import logging
 import warnings
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
-from . import _core, _plan, binding, cache, passport
+from . import _core, binding, cache, futures, passport, sources
 from . import backend as backends
 from .errors import EngineIncompatibleError, InputError
 from .passport import Passport
 from .preprocess import Preprocess
+from .report import EngineStats, MemoryReport
 from .spec import ShapeRange, TensorSpec
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from types import TracebackType
 
     from typing_extensions import Self
 
-    from ._plan import Plan
+    from .binding import Shapes
+    from .futures import InferenceFuture
     from .preprocess import Image
-    from .spec import Array, Inputs, Outputs
+    from .spec import Outputs
 
 __all__ = ["Engine"]
 
@@ -33,8 +35,9 @@ logger = logging.getLogger("trtfast")
 class Engine:
     """A TensorRT engine on a GPU.
 
-    One engine serves calls from any number of threads; each call runs on a lane of its own, with an
-    execution context, a CUDA stream and page-locked buffers, and without the GIL.
+    One engine serves calls from any number of threads, and from asyncio; each call runs on a lane of
+    its own, with an execution context, a CUDA stream, page-locked buffers and captured graphs, and
+    without the GIL. Calls that find no free lane wait, in the order of their arrival.
 
     Parameters
     ----------
@@ -43,7 +46,22 @@ class Engine:
     device : int
         The GPU's index.
     lanes : int
-        How many calls run at once, 1 or more. Each needs memory for a context and buffers.
+        How many calls run at once, 1 or more. Each needs memory for a context and buffers; see
+        :meth:`memory_report`.
+    cuda_graph : bool
+        Whether the second call with the same shapes is captured, and those after it replay it in one
+        launch. The bits of the outputs are the same.
+    wait : "spin" or "block"
+        How a call waits for the GPU: "spin" is quickest and keeps a core busy, "block" sleeps, and
+        answers some 50 to 100 microseconds later.
+    max_queue : int, optional
+        How many calls may wait for a lane; one more raises QueueFullError. By default any number.
+    activation_memory : "lane" or "shared"
+        Whether each lane has memory for the layers' results, or all share one: then their runs take
+        turns on the GPU, and only copies overlap.
+    pad_to_bucket : bool
+        Whether a batch for which there is no graph yet runs in a larger one that has been captured,
+        with zeros for the missing rows. Right for models whose rows do not affect each other.
     backend : "auto", "tensorrt" or "tensorrt_rtx"
         Which TensorRT; by default the one that built the plan.
     preprocess : Preprocess, optional
@@ -77,17 +95,26 @@ class Engine:
         *,
         device: int = 0,
         lanes: int = 2,
+        cuda_graph: bool = True,
+        wait: Literal["spin", "block"] = "spin",
+        max_queue: int | None = None,
+        activation_memory: Literal["lane", "shared"] = "lane",
+        pad_to_bucket: bool = False,
         backend: str = "auto",
         preprocess: Preprocess | None = None,
         allow_unsupported_gpu: bool | None = None,
         rebuild: bool = False,
         onnx: str | os.PathLike[str] | None = None,
     ) -> None:
+        _check_choice("wait", wait, ("spin", "block"))
+        _check_choice("activation_memory", activation_memory, ("lane", "shared"))
+        if max_queue is not None and max_queue < 0:
+            raise InputError(f"max_queue is {max_queue}: give 0 or more, or None for any number")
         if onnx is not None and not rebuild:
             raise InputError("onnx= is what to build again from: give rebuild=True with it")
         if rebuild:
-            source = _rebuilt(source, onnx, backend, device, allow_unsupported_gpu)
-        plan, self._passport = _read(source)
+            source = sources.rebuilt(source, onnx, backend, device, allow_unsupported_gpu)
+        plan, self._passport = sources.read(source)
         if preprocess is None and self._passport is not None and self._passport.preprocess:
             preprocess = Preprocess.from_dict(self._passport.preprocess)
         self._preprocess = preprocess
@@ -109,7 +136,19 @@ class Engine:
             driver=_core.driver_version(),
         )
         self._kernels = cache.read_runtime(self._kernels_key) or b""
-        self._core = _core.Engine(library, plan, device, lanes, allowed, self._kernels)
+        self._core = _core.Engine(
+            library,
+            plan,
+            device=device,
+            lanes=lanes,
+            cuda_graph=cuda_graph,
+            spin=wait == "spin",
+            max_queue=max_queue,
+            shared_activations=activation_memory == "shared",
+            pad_to_bucket=pad_to_bucket,
+            allow_unsupported_gpu=allowed,
+            kernels=self._kernels,
+        )
         if not library.supports(gpu.compute_capability):
             warnings.warn(
                 f"{library.product} {library.version} does not list {gpu.name} as supported: check "
@@ -117,6 +156,7 @@ class Engine:
                 stacklevel=2,
             )
         self._library = library
+        self._plan_bytes = len(plan)
         self._inputs = tuple(map(_spec, self._core.inputs))
         self._outputs = tuple(map(_spec, self._core.outputs))
 
@@ -140,37 +180,161 @@ class Engine:
         """The TensorRT that runs it, as ``"TensorRT-RTX 1.5.0.114"``."""
         return f"{self._library.product} {self._library.version}"
 
-    @overload
-    def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]: ...
-    @overload
-    def infer(self, inputs: Array | Sequence[Array]) -> Any: ...
-    def infer(self, inputs: Inputs) -> Outputs:
+    def infer(
+        self,
+        inputs: Any,
+        *,
+        out: Any = None,
+        stream: Any = None,
+        deadline: float | None = None,
+    ) -> Any:
         """Run the engine once; safe from several threads.
 
         Parameters
         ----------
         inputs : array, sequence of arrays in the order of ``inputs``, or mapping from name to array
-            A dtype that NumPy casts safely is cast; any other has to be right. An array that is not
-            contiguous is copied right.
+            NumPy arrays: a dtype that NumPy casts safely is cast, any other has to be right, and an
+            array that is not contiguous is copied right. Page-locked ones (:meth:`empty_input`)
+            are read by the GPU itself. Or arrays on the GPU, of any library that has DLPack or the
+            CUDA array interface: contiguous, of exactly the engine's dtype, not copied, and read
+            after what their producer's stream does so far.
+        out : array, sequence, or mapping from name to array, optional
+            Where the outputs go, in the form of :meth:`empty_output`: writable, contiguous, of the
+            outputs' dtypes and shapes, on the host or on the GPU. No memory is allocated then.
+        stream : int, torch.cuda.Stream or cupy.cuda.Stream, optional
+            A CUDA stream that the run is submitted to; the call does not wait for it. All arrays
+            must be on the GPU, and stay as they are until the stream has done its work.
+        deadline : float, optional
+            Seconds from now within which a lane must be free; else the call is not run.
 
         Returns
         -------
         dict for a mapping; else the array of a single output, or a tuple
-            New arrays, owned by the caller.
+            ``out`` where given; new NumPy arrays, owned by the caller, where all inputs are on the
+            host; else :class:`DeviceArray`.
 
         Raises
         ------
         InputError
             If a name, dtype, rank or shape is wrong, or a shape is outside all profiles.
+        QueueFullError
+            If ``max_queue`` calls wait already.
+        DeadlineExceededError
+            If no lane was free in time.
         ClosedError
             After :meth:`close`.
         OutOfMemoryError, CudaError
         """
-        bound = binding.bind(inputs, self._inputs)
-        results = self._core.infer(list(bound.values()))
-        self._keep_kernels()
-        names = (spec.name for spec in self._outputs)
-        return binding.unbind(dict(zip(names, results, strict=True)), inputs)
+        handle = None if stream is None else binding.stream_handle(stream)
+        results = self._core.infer(inputs, out, handle, deadline)
+        if results is None:
+            results = self._core.infer(self._prepare(inputs), out, handle, deadline)
+        if self._core.take_new_kernels():
+            self._keep_kernels()
+        return results
+
+    def infer_async(self, inputs: Any, *, deadline: float | None = None) -> InferenceFuture:
+        """Begin a run and return at once; safe from several threads.
+
+        The run happens on a thread of the engine's, of which there are as many as lanes. The arrays
+        given must stay as they are until it has ended.
+
+        Parameters
+        ----------
+        inputs, deadline
+            As in :meth:`infer`.
+
+        Returns
+        -------
+        InferenceFuture
+            Its ``result(timeout)`` is what :meth:`infer` returns, or raises; it can be awaited.
+
+        Raises
+        ------
+        InputError, QueueFullError, ClosedError
+        """
+        return futures.start(self, inputs, deadline)
+
+    def empty_input(self, shapes: Shapes = None) -> Any:
+        """Return page-locked arrays to fill with inputs, which reach the GPU without a copy.
+
+        Parameters
+        ----------
+        shapes : shape of the single input, or mapping from name to shape, optional
+            By default the best shapes of the first profile.
+
+        Returns
+        -------
+        array of zeros for a single input, else dict from name to array
+        """
+        wanted = binding.shapes_of(shapes, self._inputs)
+        return binding.alone(
+            {
+                spec.name: _core.pinned_array(list(wanted[spec.name]), spec.dtype)
+                for spec in self._inputs
+            }
+        )
+
+    def empty_output(self, shapes: Shapes = None) -> Any:
+        """Return page-locked arrays for ``out=``, which the GPU writes without a copy.
+
+        Parameters
+        ----------
+        shapes : shape of the single input, or mapping from input name to shape, optional
+            Of the inputs that these outputs will follow from; by default the best shapes.
+
+        Returns
+        -------
+        array of zeros for a single output, else dict from name to array
+        """
+        wanted = binding.shapes_of(shapes, self._inputs)
+        found = self._core.output_shapes([list(wanted[spec.name]) for spec in self._inputs])
+        if any(size < 0 for shape in found for size in shape):
+            raise InputError(
+                "the shape of an output depends on data: run infer without out=, which returns new "
+                "arrays"
+            )
+        return binding.alone(
+            {
+                spec.name: _core.pinned_array(shape, spec.dtype)
+                for spec, shape in zip(self._outputs, found, strict=True)
+            }
+        )
+
+    def warmup(self, shapes: Shapes | Sequence[Shapes] = None) -> None:
+        """Run and capture every lane before there is traffic, so that no call has to.
+
+        Parameters
+        ----------
+        shapes : shape of the single input, mapping from name to shape, or list of these, optional
+            By default the best shapes of each profile.
+
+        Raises
+        ------
+        InputError
+            If a shape does not fit, or the engine computes shapes from inputs' values.
+        """
+        sets = shapes if isinstance(shapes, list) else [] if shapes is None else [shapes]
+        self._core.warm_up(
+            [
+                [list(wanted[spec.name]) for spec in self._inputs]
+                for wanted in (binding.shapes_of(given, self._inputs) for given in sets)
+            ]
+        )
+        if self._core.take_new_kernels():
+            self._keep_kernels()
+
+    def stats(self) -> EngineStats:
+        """Return what was counted since the load or :meth:`reset_stats`."""
+        return EngineStats.of(self._core.stats())
+
+    def reset_stats(self) -> None:
+        """Count from zero again."""
+        self._core.reset_stats()
+
+    def memory_report(self) -> MemoryReport:
+        """Return the bytes that the engine holds, by lane and kind."""
+        return MemoryReport.of(self._core.memory(), self._plan_bytes)
 
     def infer_images(self, images: Image | Sequence[Image]) -> Outputs:
         """Run the engine on images: OpenCV resizes them, the GPU normalises.
@@ -197,9 +361,10 @@ class Engine:
         binding.check_profiles(
             {self._inputs[0].name: (len(pixels), 3, *preprocess.size)}, self._inputs
         )
-        results = tuple(self._core.infer_images(pixels, preprocess.table))
-        self._keep_kernels()
-        return results[0] if len(results) == 1 else results
+        results: Outputs = self._core.infer_images(pixels, preprocess.table)
+        if self._core.take_new_kernels():
+            self._keep_kernels()
+        return results
 
     def inspect(self) -> str:
         """Return what TensorRT's engine inspector tells of the layers, as JSON."""
@@ -209,10 +374,13 @@ class Engine:
         """Wait for the calls under way, and free the GPU's memory. May be called again."""
         self._core.close()
 
+    def _prepare(self, inputs: Any) -> Any:
+        """Return inputs as the core takes them, cast and copied; or tell their fault."""
+        bound = binding.bind(inputs, self._inputs)
+        return bound if isinstance(inputs, Mapping) else tuple(bound.values())
+
     def _keep_kernels(self) -> None:
         """Keep what a call with new shapes compiled; such a call has taken a second anyway."""
-        if not self._core.take_new_kernels():
-            return
         kernels = self._core.kernels()
         if kernels == self._kernels:
             return
@@ -234,48 +402,9 @@ class Engine:
         self.close()
 
 
-def _rebuilt(
-    source: str | os.PathLike[str] | bytes,
-    onnx: str | os.PathLike[str] | None,
-    backend: str,
-    device: int,
-    allow_unsupported_gpu: bool | None,
-) -> str | os.PathLike[str] | bytes:
-    from .rebuild import resolve
-
-    if isinstance(source, bytes):
-        raise InputError("rebuild needs the path of a plan, beside which its passport lies")
-    path = Path(source)
-    if path.suffix == ".onnx" or not path.is_file():
-        return source  # refused as without rebuild
-    backends.require_gpu(device)
-    return resolve(
-        path,
-        onnx=onnx,
-        backend=backend,
-        device=device,
-        allow_unsupported_gpu=allow_unsupported_gpu,
-    )
-
-
-def _read(source: str | os.PathLike[str] | bytes) -> tuple[Plan, Passport | None]:
-    if isinstance(source, bytes):
-        return source, None
-    path = Path(source)
-    if path.suffix == ".onnx":
-        raise InputError(
-            f"{path} is an ONNX model: build it first, with trtfast.build({path.name!r})"
-        )
-    if not path.is_file():
-        raise InputError(f"there is no engine file {path}")
-    plan = _plan.mapped(path)
-    known = Passport.of(path)
-    if known is not None and not known.describes(plan):
-        raise EngineIncompatibleError(
-            f"{path} is not the plan that its passport {passport.path_of(path).name} describes: it "
-            "is damaged or was replaced. Build it again, or delete the passport."
-        )
-    return plan, known
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"{name} is {value!r}; expected {' or '.join(map(repr, choices))}")
 
 
 def _spec(spec: _core.TensorSpec) -> TensorSpec:

@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
 """Prove the ABI table, the signatures and the callbacks against TensorRT's official headers.
 
-    python tests/abi/check_headers.py --include DIR [--include DIR2 ...] [--cxx g++]
+    python tests/abi/check_headers.py --include DIR [--include DIR2 ...] [--results FILE]
 
 The folders are searched together: one has NvInfer.h, another may have NvOnnxParser.h. Without
-``--include``, TRTFAST_TENSORRT_INCLUDE_DIR names them, with a colon or a semicolon between. Exit
-status: 0 where nothing differs, 1 with a line for each difference, 2 where it could not be checked.
+``--include``, TRTFAST_TENSORRT_INCLUDE_DIR names them, with a colon or a semicolon between.
+``--results`` writes what was found, for docs/compatibility.md. Exit status: 0 where nothing
+differs, 1 with a line for each difference, 2 where it could not be checked.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -35,6 +38,14 @@ FLAGS = [
     # TensorRT-RTX 1.3 and 1.4 were built with this on, though their headers leave it off.
     "-DENABLE_FEATURE_DISABLE_RUNTIME_ALLOCATION=1",
 ]
+
+# The probe's last line.
+SUMMARY = re.compile(
+    r"^(?P<product>TensorRT\S*) (?P<version>[\d.]+) \(\w+\): (?P<rows>\d+) rows right .*, "
+    r"(?P<unchecked>\d+) rows unchecked .*, (?P<callbacks>\d+) callback slots right, "
+    r"(?P<values>\d+) values right, (?P<differences>\d+) differences$",
+    re.MULTILINE,
+)
 
 
 def fail(text: str) -> int:
@@ -74,7 +85,29 @@ def compile_probe(cxx: str, includes: list[Path], folder: Path) -> subprocess.Co
     )
 
 
-def check(cxx: str, includes: list[Path]) -> int:
+def write_results(file: Path, output: str) -> None:
+    summary = SUMMARY.search(output)
+    if summary is None:
+        raise SystemExit(f"the probe ends without a summary:\n{output}")
+    release = {
+        "product": summary["product"],
+        "version": summary["version"],
+        "passed": sum(int(summary[name]) for name in ("rows", "callbacks", "values")),
+        "skipped": int(summary["unchecked"]),
+        "failed": int(summary["differences"]),
+        "failures": re.findall(r"^DIFFERENT (.*)$", output, re.MULTILINE),
+    }
+    record = {
+        "proof": "headers",
+        "date": dt.date.today().isoformat(),
+        "device": "CPU",
+        "command": "tests/abi/check_headers.py",
+        "releases": [release],
+    }
+    file.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def check(cxx: str, includes: list[Path], results: Path | None) -> int:
     if missing := unprobed_callbacks():
         return fail(f"probe.cpp needs a TRTFAST_CALLBACK for {', '.join(sorted(missing))}")
     with tempfile.TemporaryDirectory() as name:
@@ -89,6 +122,8 @@ def check(cxx: str, includes: list[Path]) -> int:
     print(probe.stdout, end="")
     if probe.returncode not in (0, DIFFERENT, UNCHECKED):
         return fail(f"{probe.stderr}\nthe probe ended with status {probe.returncode}")
+    if results is not None and probe.returncode != UNCHECKED:
+        write_results(results, probe.stdout)
     return probe.returncode
 
 
@@ -96,6 +131,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--include", metavar="DIR", type=Path, nargs="+", action="extend")
     parser.add_argument("--cxx", metavar="COMPILER", default=os.environ.get("CXX", "g++"))
+    parser.add_argument("--results", metavar="FILE", type=Path)
     arguments = parser.parse_args()
 
     given = re.split(r"[:;]", os.environ.get("TRTFAST_TENSORRT_INCLUDE_DIR", ""))
@@ -103,7 +139,7 @@ def main() -> int:
     if not any((folder / "NvInfer.h").is_file() for folder in includes):
         where = ", ".join(map(str, includes)) or "no folder: give --include DIR"
         return fail(f"there is no NvInfer.h in {where}")
-    return check(arguments.cxx, includes)
+    return check(arguments.cxx, includes, arguments.results)
 
 
 if __name__ == "__main__":

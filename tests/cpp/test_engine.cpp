@@ -55,7 +55,7 @@ TensorView view_of(const Halves& values) {
 
 Halves infer(Engine& engine, const Halves& values) {
   const std::vector<TensorView> inputs = {view_of(values)};
-  const auto outputs = engine.infer(inputs);
+  const auto outputs = engine.infer({inputs});
   if (outputs.size() != 1 || outputs[0].shape != inputs[0].shape ||
       outputs[0].dtype != DataType::kHalf) {
     throw std::runtime_error("an output of another shape or dtype");
@@ -105,10 +105,10 @@ TEST(Engine, StaysUsableAfterInputThatIsRefused) {
   EXPECT_THROW(infer(*engine, some(17, 1)), InputError);
   std::vector<TensorView> wrong = {view_of(values)};
   wrong[0].dtype = DataType::kBf16;
-  EXPECT_THROW(static_cast<void>(engine->infer(wrong)), InputError);
+  EXPECT_THROW(static_cast<void>(engine->infer({wrong})), InputError);
   wrong = {view_of(values)};
   wrong[0].shape = {kWidth, 2};
-  EXPECT_THROW(static_cast<void>(engine->infer(wrong)), InputError);
+  EXPECT_THROW(static_cast<void>(engine->infer({wrong})), InputError);
   EXPECT_EQ(infer(*engine, values), relu(values));
 }
 
@@ -208,7 +208,7 @@ TEST(Engine, TakesShapesFromAnInputsValues) {
         inputs.push_back({reinterpret_cast<const std::byte*>(asked.data()), {2}, DataType::kInt64});
       }
     }
-    const auto outputs = engine.infer(inputs);
+    const auto outputs = engine.infer({inputs});
     ASSERT_EQ(outputs.size(), 1U);
     EXPECT_EQ(outputs[0].shape, asked);
     std::vector<float> values(static_cast<std::size_t>(asked[0] * asked[1]));

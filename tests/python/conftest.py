@@ -8,11 +8,20 @@ from pathlib import Path
 
 import pytest
 
+import recording
 import trtfast
 import zoo
 from trtfast import _core
 
 REQUIRE_GPU = os.environ.get("TRTFAST_REQUIRE_GPU") == "1"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    recording.add_option(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    recording.register(config)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

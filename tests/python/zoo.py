@@ -35,6 +35,11 @@ def images(batch: int = 2) -> Arrays:
     return {"image": rng().standard_normal((batch, 3, 224, 224), np.float32)}
 
 
+def rows(count: int, seed: int = 0) -> np.ndarray[Any, Any]:
+    """Inputs for a model that takes (count, 8)."""
+    return np.random.default_rng(seed).standard_normal((count, 8), np.float32)
+
+
 def make_torch_model(name: str) -> Any:
     """A torch model; without weights, its statistics and its head are not trivial."""
     import torch

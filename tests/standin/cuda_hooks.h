@@ -3,22 +3,34 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace standin {
 
 struct CudaHooks {
   /// The calling thread's device; -1 where there is none.
   int (*current_device)() noexcept;
+  /// Null where there is no memory, or a capture forbids it.
   void* (*allocate)(std::size_t bytes) noexcept;
   void (*release)(void* memory) noexcept;
   /// Bytes from an address to the end of its allocation; 0 where it is no live memory.
   std::size_t (*room)(const void* address) noexcept;
+  /// What tells an allocation from every other one, those at the same address too; 0 where there is
+  /// none.
+  std::uint64_t (*allocation)(const void* address) noexcept;
   void (*read)(void* host, const void* device, std::size_t bytes) noexcept;
   void (*write)(void* device, const void* host, std::size_t bytes) noexcept;
-  /// Runs work(argument) after all that the stream holds already; false if the stream cannot.
-  bool (*launch)(void* stream, void (*work)(void*) noexcept, void* argument) noexcept;
-  bool (*idle)(void* stream) noexcept;
-  void (*synchronize)(void* stream) noexcept;
+  /// Runs work(argument) after all that the stream holds already, and release(argument) when it
+  /// will not be run again: a captured stream's work is run each time that its graph is launched.
+  /// False, with the argument released, where the stream takes no work.
+  bool (*launch)(void* stream, void (*work)(void*) noexcept, void (*release)(void*) noexcept,
+                 void* argument) noexcept;
+  /// The end of what the stream holds now, and whether it has come there; true of no stream.
+  std::uint64_t (*position)(void* stream) noexcept;
+  bool (*reached)(void* stream, std::uint64_t position) noexcept;
+  bool (*capturing)(void* stream) noexcept;
+  /// False in a capture, which is invalid from then on.
+  bool (*synchronize)(void* stream) noexcept;
 };
 
 inline constexpr const char* kCudaHooksSymbol = "standin_cuda_hooks";

@@ -11,6 +11,7 @@ namespace fake_cuda {
 // NOLINTBEGIN(cppcoreguidelines-avoid-non-const-global-variables): as CUDA keeps them
 thread_local int current = 0;
 thread_local cudaError_t last_error = cudaSuccess;
+thread_local bool in_host_function = false;
 // NOLINTEND(cppcoreguidelines-avoid-non-const-global-variables)
 
 State& state() {
@@ -23,10 +24,10 @@ cudaError_t result(cudaError_t error) {
   return error;
 }
 
-cudaError_t fault(const std::string& text) {
+cudaError_t fault(const std::string& text, cudaError_t error) {
   const std::scoped_lock lock(state().mutex);
   state().faults.push_back(text);
-  return result(cudaErrorInvalidValue);
+  return result(error);
 }
 
 bool fails(const std::string& function) {
@@ -52,70 +53,35 @@ auto find_allocation(const void* address) {
 
 }  // namespace
 
-std::size_t room(const void* address) noexcept {
+Place place_of(const void* address, bool for_new_work) {
   const std::scoped_lock lock(state().mutex);
   const auto found = find_allocation(address);
-  if (found == state().memory.end()) return 0;
-  return found->second.size -
-         static_cast<std::size_t>(static_cast<const std::byte*>(address) - found->first);
+  if (found == state().memory.end()) return {};
+  const auto& [start, allocation] = *found;
+  if (for_new_work ? allocation.freed : !allocation.ready) return {};
+  const auto offset = static_cast<const std::byte*>(address) - start;
+  return {allocation.id, allocation.size - static_cast<std::size_t>(offset)};
 }
 
-std::shared_ptr<Stream> find_stream(const void* handle) {
+Range range_of(const void* address, std::size_t bytes) {
+  auto* data = const_cast<std::byte*>(static_cast<const std::byte*>(address));
   const std::scoped_lock lock(state().mutex);
-  const auto found = state().streams.find(handle);
-  return found != state().streams.end() ? found->second : nullptr;
+  const auto found = find_allocation(address);
+  if (found == state().memory.end()) return {data, bytes};
+  const auto& [start, allocation] = *found;
+  const bool inside =
+      !allocation.freed && std::cmp_less_equal(bytes, start + allocation.size - data);
+  return {data, bytes, allocation.id, allocation.device, allocation.space, inside};
 }
 
-void drain(Stream& stream) {
-  const std::scoped_lock lock(stream.mutex);
-  while (!stream.queue.empty()) {
-    stream.queue.front()();
-    stream.queue.pop_front();
-  }
-}
-
-// Freeing memory waits for all work of its GPU, as CUDA does.
-void drain_device(int device) {
-  std::vector<std::shared_ptr<Stream>> streams;
-  {
-    const std::scoped_lock lock(state().mutex);
-    for (const auto& [handle, stream] : state().streams) {
-      if (stream->device == device) streams.push_back(stream);
-    }
-  }
-  for (const auto& stream : streams) drain(*stream);
-}
-
-void submit(Stream& stream, std::function<void()> work) {
-  bool late = false;
-  {
-    const std::scoped_lock lock(state().mutex);
-    late = state().late;
-  }
-  {
-    const std::scoped_lock lock(stream.mutex);
-    stream.queue.push_back(std::move(work));
-  }
-  if (!late) drain(stream);
-}
-
-void copy_now(void* to, const void* from, std::size_t bytes, bool check_to, bool check_from) {
-  if ((check_to && room(to) < bytes) || (check_from && room(from) < bytes)) {
-    fault("cudaMemcpyAsync: out of bounds, or freed before the copy ran");
-    return;
-  }
-  std::memcpy(to, from, bytes);
-}
-
-cudaError_t usable(const std::shared_ptr<Stream>& stream, const char* function) {
-  if (stream == nullptr) return fault(std::string(function) + ": no such stream, or destroyed");
-  if (stream->device == current) return cudaSuccess;
-  return fault(std::string(function) + ": a stream of another GPU than the current one");
+bool intact(const Range& range) {
+  return range.pageable() || place_of(range.data, false).allocation == range.allocation;
 }
 
 void reset() {
   current = 0;
   last_error = cudaSuccess;
+  std::vector<std::shared_ptr<void>> destroyed;  // ends without the lock
   const std::scoped_lock lock(state().mutex);
   state().devices = 2;
   state().capability = 89;
@@ -123,7 +89,7 @@ void reset() {
   state().failures.clear();
   state().counts.clear();
   state().faults.clear();
-  state().destroyed.clear();
+  destroyed.swap(state().destroyed);
 }
 
 void set_devices(int count, int compute_capability) {
@@ -154,7 +120,14 @@ std::string leaks() {
     text += std::to_string(allocation.size) +
             (allocation.space == Space::kDevice ? " device bytes\n" : " pinned bytes\n");
   }
-  if (const auto open = state().streams.size(); open > 0) text += std::to_string(open) + " streams";
+  const auto add = [&text](std::size_t open, const char* what) {
+    if (open > 0) text += std::to_string(open) + " " + what + "\n";
+  };
+  add(state().streams.size(), "streams");
+  add(state().events.size(), "events");
+  add(state().graphs.size(), "graphs");
+  add(state().execs.size(), "executable graphs");
+  add(state().pools.size(), "memory pools");
   return text;
 }
 
@@ -163,6 +136,11 @@ std::string faults() {
   std::string text;
   for (const auto& line : state().faults) text += line + "\n";
   return text;
+}
+
+void forget_faults() {
+  const std::scoped_lock lock(state().mutex);
+  state().faults.clear();
 }
 
 }  // namespace fake_cuda

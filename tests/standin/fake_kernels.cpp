@@ -4,6 +4,7 @@
 
 #include "cuda/check.h"
 #include "fake_cuda_state.h"
+#include "fake_cuda_work.h"
 #include "kernels/normalize.h"
 
 namespace trtfast::kernels {
@@ -17,11 +18,17 @@ void normalize(const std::uint8_t* images, std::int64_t count, std::int64_t pixe
                cudaStream_t stream) {
   const auto queue = fake_cuda::find_stream(stream);
   TRTFAST_CUDA(fake_cuda::usable(queue, "kernels::normalize"));
-  fake_cuda::submit(*queue, [=] {
-    const auto values = static_cast<std::size_t>(count * pixels) * 3;
-    if (fake_cuda::room(images) < values || fake_cuda::room(output) < values * sizeof(float) ||
-        fake_cuda::room(table) < kTableSize * sizeof(float)) {
-      fake_cuda::fault("kernels::normalize: out of bounds");
+  const auto values = static_cast<std::size_t>(count * pixels) * 3;
+  const auto from = fake_cuda::range_of(images, values);
+  const auto to = fake_cuda::range_of(output, values * sizeof(float));
+  const auto by = fake_cuda::range_of(table, kTableSize * sizeof(float));
+  const auto reaches = [](const fake_cuda::Range& range) {
+    return range.on_device() && range.inside;
+  };
+  TRTFAST_CUDA(fake_cuda::submit(queue, [=] {
+    const bool all = reaches(from) && reaches(to) && reaches(by);
+    if (!all || !intact(from) || !intact(to) || !intact(by)) {
+      fake_cuda::fault("kernels::normalize: out of bounds, or of memory that was freed");
       return;
     }
     for (std::int64_t at = 0; at < count * pixels; ++at) {
@@ -32,7 +39,7 @@ void normalize(const std::uint8_t* images, std::int64_t count, std::int64_t pixe
         static_cast<float*>(output)[target] = table[(channel * 256) + value];
       }
     }
-  });
+  }));
 }
 
 }  // namespace trtfast::kernels

@@ -97,7 +97,7 @@ trtfast::Profile profile(const std::string& input, const trtfast::Shape& min,
 
 Values run(trtfast::Engine& engine, const Values& input, const trtfast::Shape& shape) {
   const std::vector inputs = {view(input, shape)};
-  return values_of(engine.infer(inputs).front());
+  return values_of(engine.infer({inputs}).front());
 }
 
 }  // namespace standin_test

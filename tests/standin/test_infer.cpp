@@ -126,7 +126,7 @@ TEST_P(InferOnStandin, SeveralInputsAndOutputs) {
     const Values b = {10, 20, 30};
     const std::vector<std::uint16_t> h = {7, 8, 9};
     const std::vector inputs = {view(a, {3}), view(b, {3}), view(h, {3}, DataType::kHalf)};
-    const auto outputs = engine->infer(inputs);
+    const auto outputs = engine->infer({inputs});
     ASSERT_EQ(outputs.size(), 4U);
     EXPECT_EQ(values_of(outputs[0]), (Values{11, 22, 33}));
     EXPECT_EQ(values_of(outputs[1]), (Values{20, 40, 60}));
@@ -134,7 +134,7 @@ TEST_P(InferOnStandin, SeveralInputsAndOutputs) {
     EXPECT_THAT(values_of<std::int64_t>(outputs[3]), ElementsAre(3));
 
     const std::vector unequal = {view(a, {3}), view(b, {2}), view(h, {3}, DataType::kHalf)};
-    EXPECT_THAT(thrown_by<InputError>([&] { static_cast<void>(engine->infer(unequal)); }).what(),
+    EXPECT_THAT(thrown_by<InputError>([&] { static_cast<void>(engine->infer({unequal})); }).what(),
                 HasSubstr("different shapes"));
     EXPECT_THROW(static_cast<void>(engine->infer({})), InputError);
   });
@@ -156,7 +156,7 @@ TEST_P(InferOnStandin, ShapeTensors) {
     const auto engine = load(build(kFill, {profile("n", {1, 1}, {2, 2}, {100, 3})}));
     const auto fill = [&](const std::vector<std::int64_t>& n) {
       const std::vector inputs = {view(n, {2}, DataType::kInt64)};
-      const auto outputs = engine->infer(inputs);
+      const auto outputs = engine->infer({inputs});
       EXPECT_EQ(outputs[0].shape, n);
       return values_of(outputs[0]);
     };
@@ -176,7 +176,7 @@ TEST_P(InferOnStandin, ChoosesTheProfileThatHoldsTheValues) {
     EXPECT_EQ(engine->inputs()[0].values[1].max, (Shape{9, 9}));
     const auto fill = [&](const std::vector<std::int64_t>& n) {
       const std::vector inputs = {view(n, {2}, DataType::kInt64)};
-      return engine->infer(inputs)[0].shape;
+      return engine->infer({inputs})[0].shape;
     };
     for (const Shape& n : {Shape{2, 3}, {9, 9}, {4, 4}, {3, 6}, {1, 1}}) EXPECT_EQ(fill(n), n);
     EXPECT_THAT(thrown_by<InputError>([&] { static_cast<void>(fill({2, 6})); }).what(),
@@ -191,7 +191,7 @@ TEST_P(InferOnStandin, ChoosesTheProfileByValuesOf32Bits) {
   for (const std::int32_t count : {6, 1, 4, 3}) {
     const std::vector value = {count};
     const std::vector inputs = {view(value, {1}, DataType::kInt32)};
-    EXPECT_EQ(engine->infer(inputs)[0].shape, (Shape{count}));
+    EXPECT_EQ(engine->infer({inputs})[0].shape, (Shape{count}));
   }
 }
 
@@ -204,7 +204,7 @@ TEST_P(InferOnStandin, LongShapeTensors) {
   for (const std::int64_t value : {1, 2, 3}) {
     const std::vector<std::int64_t> values(kSize, value);
     const std::vector inputs = {view(values, {kSize}, DataType::kInt64)};
-    EXPECT_EQ(values_of<std::int64_t>(engine->infer(inputs)[0]), values);
+    EXPECT_EQ(values_of<std::int64_t>(engine->infer({inputs})[0]), values);
   }
 }
 
@@ -221,8 +221,8 @@ TEST_P(InferOnStandin, Images) {
       table[entry] = static_cast<float>(entry);
     }
     const std::vector<std::uint8_t> images = {1, 2, 3, 4, 5, 6};  // two pixels
-    const auto outputs = engine->infer_images(reinterpret_cast<const std::byte*>(images.data()),
-                                              {1, 3, 1, 2}, table.data());
+    const auto outputs = engine->infer(engine->image_request(
+        reinterpret_cast<const std::byte*>(images.data()), {1, 3, 1, 2}, table.data()));
     EXPECT_EQ(values_of(outputs[0]), (Values{2, 8, 516, 522, 1030, 1036}));
   });
 }

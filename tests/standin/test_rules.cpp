@@ -5,88 +5,18 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
-#include "cuda/memory.h"
-#include "cuda/stream.h"
 #include "fake_cuda.h"
-#include "fixture.h"
-#include "tensorrt/api.h"
+#include "rules_test.h"
 
 namespace standin_test {
 namespace {
 
-using testing::HasSubstr;
-using namespace trtfast::tensorrt::method;  // NOLINT(google-build-using-namespace): names
-using trtfast::cuda::DeviceBuffer;
-using trtfast::cuda::Stream;
-using trtfast::tensorrt::ContextAllocation;
-using trtfast::tensorrt::Dims;
-using trtfast::tensorrt::ErrorScope;
-using trtfast::tensorrt::Object;
 using trtfast::tensorrt::OutputAllocator;
 
-constexpr const char* kModel =
-    "input x float32 -1\n"
-    "output y float32 -1\n"
-    "op twice y = affine 2 1 x\n";
-
-class RulesOfStandin : public StandinTest {
- protected:
-  void TearDown() override {
-    context_.reset();
-    engine_.reset();
-    runtime_.reset();
-    buffer_.reset();
-    recording_->forget();
-    fake_cuda::set_late(false);
-    StandinTest::TearDown();
-  }
-
-  void load_context(const char* model = kModel) {
-    const auto plan = build(model, {profile("x", {1}, {4}, {8}), profile("x", {9}, {9}, {9})});
-    runtime_ = std::make_unique<Object>(library_, library_->create_runtime());
-    const void* data = plan.data();
-    engine_ = std::make_unique<Object>(
-        library_, runtime_->call<VRuntime::deserializeCudaEngine>(data, plan.size()));
-    context_ = std::make_unique<Object>(library_, create_context());
-    buffer_ = std::make_unique<DeviceBuffer>();
-    buffer_->reserve(4096);
-  }
-
-  [[nodiscard]] void* create_context() const {
-    return engine_->call<VCudaEngine::createExecutionContext>(ContextAllocation::kStatic);
-  }
-
-  bool set_shape(const char* name, std::int64_t size) const {
-    const Dims dims{1, {size}};
-    return context_->call<VExecutionContext::setInputShape, const char*, const Dims&>(name, dims);
-  }
-
-  bool set_address(const char* name, void* address) const {
-    return context_->call<VExecutionContext::setTensorAddress>(name, address);
-  }
-
-  [[nodiscard]] bool enqueue(const Stream& stream) const {
-    void* handle = stream.get();
-    return context_->call<VExecutionContext::enqueueV3>(handle);
-  }
-
-  /// The rule was noticed, and the logger that the library was given heard of it.
-  void expect_broken(const ErrorScope& scope, const std::string& rule) const {
-    EXPECT_THAT(recording_->violations(), HasSubstr(rule));
-    EXPECT_THAT(scope.errors(), HasSubstr(rule));
-    recording_->forget();
-  }
-
-  std::unique_ptr<Object> runtime_;
-  std::unique_ptr<Object> engine_;
-  std::unique_ptr<Object> context_;
-  std::unique_ptr<DeviceBuffer> buffer_;
-};
 INSTANTIATE_FOR_RELEASES(RulesOfStandin);
 
 TEST_P(RulesOfStandin, ShapesAndAddressesComeBeforeAnEnqueue) {

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
+import plans
 import tiny
 import trtfast
-from trtfast import _core, backend
 from trtfast.errors import BuildError
 
 WHOLE = tiny.dense(2, 8).SerializeToString()
@@ -35,10 +35,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 def build(data: bytes) -> list[str]:
     """Build past the checks in Python, and return the names of the layers."""
-    result = _core.build(
-        backend.select(), data, "", [], None, None, [], 0, b"", lambda *_: None, lambda _: None
-    )
-    return [layer.name for layer in result.layers]
+    return [layer.name for layer in plans.build(data)[0].layers]
 
 
 @often

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -123,9 +125,9 @@ WRONG = [
 ]
 
 
-def check(folder: Path) -> subprocess.CompletedProcess[str]:
+def check(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, CHECKER, "--cxx", COMPILER, "--include", folder],
+        [sys.executable, CHECKER, "--cxx", COMPILER, "--include", folder, *arguments],
         check=False,
         capture_output=True,
         text=True,
@@ -150,12 +152,46 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProce
     return check(folder)
 
 
-def test_headers_in_order_differ_in_nothing_but_what_they_lack(tmp_path: Path) -> None:
-    (tmp_path / "NvInfer.h").write_text(HEADER)
-    result = check(tmp_path)
-    assert result.returncode == 1, result.stderr
-    assert "VRuntime::deserializeCudaEngine: ours slot 3, theirs lacks the class" in result.stdout
-    assert differences(result.stdout) == []
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("results") / "results.json"
+
+
+@pytest.fixture(scope="module")
+def in_order(
+    tmp_path_factory: pytest.TempPathFactory, results: Path
+) -> subprocess.CompletedProcess[str]:
+    folder = tmp_path_factory.mktemp("in_order")
+    (folder / "NvInfer.h").write_text(HEADER)
+    return check(folder, "--results", results)
+
+
+def test_headers_in_order_differ_in_nothing_but_what_they_lack(
+    in_order: subprocess.CompletedProcess[str],
+) -> None:
+    assert in_order.returncode == 1, in_order.stderr
+    assert "VRuntime::deserializeCudaEngine: ours slot 3, theirs lacks the class" in in_order.stdout
+    assert differences(in_order.stdout) == []
+
+
+def test_results_are_what_was_printed(
+    in_order: subprocess.CompletedProcess[str], results: Path
+) -> None:
+    record = json.loads(results.read_text())
+    (release,) = record["releases"]
+    assert (record["proof"], release["product"], release["version"]) == (
+        "headers",
+        "TensorRT",
+        "11.1.0",
+    )
+    printed = [line for line in in_order.stdout.splitlines() if line.startswith("DIFFERENT ")]
+    assert [f"DIFFERENT {failure}" for failure in release["failures"]] == printed
+    assert release["failed"] == len(printed) > 0
+    numbers = [
+        int(n) for n in re.findall(r"(\d+) (?:rows|callback slots|values) right", in_order.stdout)
+    ]
+    assert len(numbers) == 3
+    assert release["passed"] == sum(numbers) > 0
 
 
 def test_wrong_headers_fail(wrong: subprocess.CompletedProcess[str]) -> None:

@@ -1,11 +1,14 @@
 #include "compute.h"
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <numeric>
+#include <string>
 #include <utility>
 
 #include "cuda.h"
+#include "recorder.h"
 
 namespace standin {
 namespace {
@@ -45,24 +48,42 @@ void write_bytes(const std::vector<std::byte>& values, const Operand& output) {
 }
 
 struct Work {
+  Surroundings surroundings;
   Op op;
   std::vector<Operand> inputs;
   Operand output;
   std::vector<std::byte> values;  // where they are computed already
   bool computed;
 
-  static void run(void* argument) noexcept {
-    const std::unique_ptr<Work> work(static_cast<Work*>(argument));
-    if (!work->computed) work->values = compute(work->op, work->inputs, work->output.shape);
-    write_bytes(work->values, work->output);
+  /// What is gone since the enqueue, in words; empty where nothing is.
+  [[nodiscard]] std::string missing() const {
+    if (!Recorder::instance().alive(surroundings.context)) return "the context";
+    if (cuda().allocation(surroundings.activations) != surroundings.allocation) {
+      return "the device memory of the context";
+    }
+    const auto is_gone = [](const Operand& tensor) {
+      return cuda().allocation(tensor.address) != tensor.allocation;
+    };
+    const auto gone = std::ranges::find_if(inputs, is_gone);
+    if (gone != inputs.end()) return "the memory of " + gone->name;
+    return is_gone(output) ? "the memory of " + output.name : std::string{};
   }
+
+  static void run(void* argument) noexcept {  // by several graphs at a time
+    const auto& work = *static_cast<const Work*>(argument);
+    if (const auto gone = work.missing(); !gone.empty()) {
+      Recorder::instance().violation("IExecutionContext::enqueueV3: " + gone +
+                                     " was gone when its work ran");
+      return;
+    }
+    write_bytes(work.computed ? work.values : compute(work.op, work.inputs, work.output.shape),
+                work.output);
+  }
+  static void release(void* argument) noexcept { delete static_cast<Work*>(argument); }
 };
 
 bool launch_work(void* stream, std::unique_ptr<Work> work) {
-  Work* argument = work.release();  // run() takes it back
-  if (cuda().launch(stream, &Work::run, argument)) return true;
-  delete argument;
-  return false;
+  return cuda().launch(stream, &Work::run, &Work::release, work.release());
 }
 
 }  // namespace
@@ -105,12 +126,16 @@ std::vector<std::byte> compute(const Op& op, const std::vector<Operand>& inputs,
   return bytes(values);
 }
 
-bool launch(void* stream, const Op& op, const std::vector<Operand>& inputs, const Operand& output) {
-  return launch_work(stream, std::make_unique<Work>(Work{op, inputs, output, {}, false}));
+bool launch(void* stream, const Surroundings& surroundings, const Op& op,
+            const std::vector<Operand>& inputs, const Operand& output) {
+  return launch_work(stream,
+                     std::make_unique<Work>(Work{surroundings, op, inputs, output, {}, false}));
 }
 
-bool launch_write(void* stream, std::vector<std::byte> values, const Operand& output) {
-  return launch_work(stream, std::make_unique<Work>(Work{{}, {}, output, std::move(values), true}));
+bool launch_write(void* stream, const Surroundings& surroundings, std::vector<std::byte> values,
+                  const Operand& output) {
+  return launch_work(
+      stream, std::make_unique<Work>(Work{surroundings, {}, {}, output, std::move(values), true}));
 }
 
 }  // namespace standin

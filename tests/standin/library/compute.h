@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <string>
 #include <vector>
 
 #include "model.h"
@@ -10,10 +12,19 @@ namespace standin {
 
 /// A tensor at the time of an enqueue.
 struct Operand {
+  std::string name;
   void* address;
+  std::uint64_t allocation;  // that the address is in
   Shape shape;
   DataType type;
   bool on_host;
+};
+
+/// What work needs beside its tensors. A graph has the addresses of the time of its capture.
+struct Surroundings {
+  const void* context;
+  void* activations;
+  std::uint64_t allocation;  // that the activations are in
 };
 
 [[nodiscard]] std::size_t bytes_of(const Shape& shape, DataType type) noexcept;
@@ -26,9 +37,11 @@ struct Operand {
                                              const Shape& shape);
 
 /// Computes an output in a stream's order. False where the stream takes no work.
-bool launch(void* stream, const Op& op, const std::vector<Operand>& inputs, const Operand& output);
+bool launch(void* stream, const Surroundings& surroundings, const Op& op,
+            const std::vector<Operand>& inputs, const Operand& output);
 
 /// Writes an output in a stream's order.
-bool launch_write(void* stream, std::vector<std::byte> values, const Operand& output);
+bool launch_write(void* stream, const Surroundings& surroundings, std::vector<std::byte> values,
+                  const Operand& output);
 
 }  // namespace standin

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -13,6 +16,9 @@
 #include "recorder.h"
 
 namespace standin {
+
+using trtfast::tensorrt::ContextAllocation;
+using trtfast::tensorrt::KernelSpecialization;
 
 struct Builder : Object {
   static constexpr Kind kKind = Kind::kBuilder;
@@ -121,6 +127,8 @@ struct RuntimeConfig : Object {
   static VTable make_table();
   void dispose() noexcept {}
   struct RuntimeCache* cache = nullptr;
+  ContextAllocation allocation = ContextAllocation::kStatic;
+  KernelSpecialization kernels = KernelSpecialization::kLazy;
 };
 
 /// The kernels that the contexts of a configuration compiled: here, how often one was made.
@@ -156,6 +164,29 @@ struct Binding {
   bool has_values = false;
 };
 
+/// The memory of a context's activations: device memory of its own, unless the user manages it.
+struct Activations {
+  ContextAllocation strategy = ContextAllocation::kStatic;
+  void* memory = nullptr;
+  std::size_t size = 0;
+  std::map<std::string, Shape> shapes;  // that it is divided for; empty: for all of the profile
+};
+
+/// Where in a stream some work ends.
+struct Position {
+  void* stream = nullptr;
+  std::uint64_t at = 0;
+  [[nodiscard]] bool reached() const noexcept;
+};
+
+/// What a capture may not be the first to run with.
+struct Arguments {
+  int profile = 0;
+  std::map<std::string, std::pair<Shape, void*>> tensors;  // shapes of inputs, and all addresses
+  void* activations = nullptr;
+  bool operator==(const Arguments&) const = default;
+};
+
 struct Context : Object {
   static constexpr Kind kKind = Kind::kContext;
   static constexpr bool kOneThread = true;
@@ -163,13 +194,17 @@ struct Context : Object {
   void dispose() noexcept;
   [[nodiscard]] const Engine& engine() const noexcept { return parent_of<Engine>(*this); }
   [[nodiscard]] const Model& model() const noexcept { return engine().model; }
+  [[nodiscard]] std::map<std::string, Shape> input_shapes() const;
+  [[nodiscard]] Arguments arguments() const;
   void forget_shapes();  // of dynamic inputs
 
   int profile = 0;
   std::map<std::string, Binding> bindings;
-  void* scratch = nullptr;         // device memory
-  void* last_stream = nullptr;     // of the last enqueue
-  void* profile_stream = nullptr;  // of the last change of profile
+  Activations activations;
+  KernelSpecialization kernels = KernelSpecialization::kLazy;
+  Position last;                      // of the last enqueue, outside of captures
+  Position profile_change;            // the last one
+  std::optional<Arguments> ran_with;  // that enqueue, where it did not fail
   std::size_t enqueues = 0;
 };
 

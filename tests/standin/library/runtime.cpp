@@ -3,21 +3,18 @@
 #include <memory>
 #include <utility>
 
-#include "call.h"
+#include "context.h"
 #include "cuda.h"
-#include "objects.h"
 #include "release.h"
 
 namespace standin {
 namespace {
 
-using trtfast::tensorrt::ContextAllocation;
 using trtfast::tensorrt::ProfileSelector;
 using trtfast::tensorrt::TensorIOMode;
 using trtfast::tensorrt::TensorLocation;
 
 constexpr std::size_t kWeights = 4096;
-constexpr std::size_t kScratch = 1024;
 constexpr Dims kNoDims{-1, {}};
 
 /// True, with the failure logged, where the model says that this stage fails.
@@ -69,21 +66,29 @@ void* deserialize(void* self, const void* bytes, std::size_t size) noexcept {
   return &engine->face;
 }
 
-void* create_context(Call<Engine>& call) {
+void* create_context(Call<Engine>& call, ContextAllocation strategy, KernelSpecialization kernels) {
   if (cuda().current_device() != call->device) {
     call.violate("the engine's GPU is not the current one");
     return nullptr;
   }
   if (fails(call, call->model, "context")) return nullptr;
-  void* scratch = cuda().allocate(kScratch);
-  if (scratch == nullptr) {
-    call.refuse(out_of_memory(kScratch));
-    return nullptr;
-  }
   const auto context = make_object<Context>(&*call, call->logger);
-  context->scratch = scratch;
+  context->activations.strategy = strategy;
+  context->kernels = kernels;
   context->forget_shapes();
-  return &context->face;
+  const std::size_t lacking = allocate_activations(*context);
+  if (lacking == 0) return &context->face;
+  Recorder::instance().remove(*context);
+  call.refuse(out_of_memory(lacking));
+  return nullptr;
+}
+
+std::size_t profile_bytes(Call<Engine>& call, std::int32_t index) {
+  if (!call) return 0;
+  const auto count = std::max<std::size_t>(1, call->model.profiles.size());
+  if (index >= 0 && std::cmp_less(index, count)) return activation_bytes(call->model, index);
+  call.violate("the engine has " + std::to_string(count) + " profiles");
+  return 0;
 }
 
 /// A tensor of the engine by its name, which must be right.
@@ -255,9 +260,25 @@ VTable Engine::make_table() {
     const auto value = static_cast<int>(strategy);
     Call<Engine> call(self, "ICudaEngine::createExecutionContext", std::to_string(value));
     if (!call) return nullptr;
-    if (value >= 0 && value <= 2) return create_context(call);
+    if (value >= 0 && value <= 2) return create_context(call, strategy, {});
     call.violate("there is no such strategy");
     return nullptr;
+  });
+  table.set<getDeviceMemorySize>([](void* self) noexcept {
+    const Call<Engine> call(self, "ICudaEngine::getDeviceMemorySize");
+    return call ? activation_bytes(call->model) : 0;
+  });
+  table.set<getDeviceMemorySizeV2>([](void* self) noexcept {
+    const Call<Engine> call(self, "ICudaEngine::getDeviceMemorySizeV2");
+    return static_cast<std::int64_t>(call ? activation_bytes(call->model) : 0);
+  });
+  table.set<getDeviceMemorySizeForProfile>([](void* self, std::int32_t index) noexcept {
+    Call<Engine> call(self, "ICudaEngine::getDeviceMemorySizeForProfile", std::to_string(index));
+    return profile_bytes(call, index);
+  });
+  table.set<getDeviceMemorySizeForProfileV2>([](void* self, std::int32_t index) noexcept {
+    Call<Engine> call(self, "ICudaEngine::getDeviceMemorySizeForProfileV2", std::to_string(index));
+    return static_cast<std::int64_t>(profile_bytes(call, index));
   });
   table.set<createRuntimeConfig>([](void* self) noexcept -> void* {
     const Call<Engine> call(self, "ICudaEngine::createRuntimeConfig");
@@ -268,7 +289,9 @@ VTable Engine::make_table() {
         Call<Engine> call(self, "ICudaEngine::createExecutionContextWithRuntimeConfig");
         if (!call) return nullptr;
         const auto* object = object_of<RuntimeConfig>(config);
-        if (object != nullptr && object->parent == &*call) return create_context(call);
+        if (object != nullptr && object->parent == &*call) {
+          return create_context(call, object->allocation, object->kernels);
+        }
         call.violate("the configuration is not a live one of this engine, or its cache is none");
         return nullptr;
       });

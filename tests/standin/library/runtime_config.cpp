@@ -26,13 +26,24 @@ VTable RuntimeConfig::make_table() {
     call->cache = object_of<RuntimeCache>(face);
     return call->cache != nullptr || call.violate("this is no live IRuntimeCache");
   });
+  table.set<names::setExecutionContextAllocationStrategy>(
+      [](void* self, ContextAllocation strategy) noexcept {
+        const auto value = static_cast<int>(strategy);
+        Call<RuntimeConfig> call(self, "IRuntimeConfig::setExecutionContextAllocationStrategy",
+                                 std::to_string(value));
+        if (!call) return;
+        call->allocation = strategy;
+        if (value < 0 || value > 2) call.violate("there is no such strategy");
+      });
   table.set<names::setDynamicShapesKernelSpecializationStrategy>(
-      [](void* self, trtfast::tensorrt::KernelSpecialization strategy) noexcept {
+      [](void* self, KernelSpecialization strategy) noexcept {
         const auto value = static_cast<int>(strategy);
         Call<RuntimeConfig> call(self,
                                  "IRuntimeConfig::setDynamicShapesKernelSpecializationStrategy",
                                  std::to_string(value));
-        if (call && (value < 0 || value > 2)) call.violate("there is no such strategy");
+        if (!call) return;
+        call->kernels = strategy;
+        if (value < 0 || value > 2) call.violate("there is no such strategy");
       });
   return table;
 }

@@ -1,0 +1,93 @@
+"""What the numbers were measured on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import trtfast
+from trtfast import _core, backend
+
+_QUERY = (
+    "driver_version",
+    "pstate",
+    "clocks.sm",
+    "clocks.mem",
+    "clocks.max.sm",
+    "power.draw",
+    "temperature.gpu",
+    "memory.used",
+)
+_PACKAGES = ("numpy", "onnx", "torchvision", "triton", "cupy-cuda13x", "cupy-cuda12x")
+
+
+def describe() -> dict[str, Any]:
+    """Name the GPU, the CPU and the version of everything that takes part."""
+    gpu = backend.require_gpu()
+    library = backend.select(device=gpu)
+    return {
+        "date": time.strftime("%Y-%m-%d %H:%M"),
+        "gpu": gpu.name,
+        "driver": _core.driver_version(),
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "tensorrt": f"{library.product} {library.version}",
+        "trtfast": trtfast.__version__,
+        "torch": torch.__version__,
+        "packages": _versions(),
+        "torch_settings": {
+            "cudnn": torch.backends.cudnn.version(),
+            "cudnn.benchmark": torch.backends.cudnn.benchmark,
+            "cudnn.allow_tf32": torch.backends.cudnn.allow_tf32,
+            "matmul.allow_tf32": torch.backends.cuda.matmul.allow_tf32,
+        },
+    }
+
+
+def clocks() -> dict[str, str]:
+    """Ask nvidia-smi for clocks, power and temperature; MHz, W, °C, MiB."""
+    command = ["nvidia-smi", f"--query-gpu={','.join(_QUERY)}", "--format=csv,noheader,nounits"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    except (OSError, subprocess.SubprocessError) as error:
+        return {"unknown": str(error)}
+    values = told.stdout.splitlines()[0].split(", ")
+    return {"time": time.strftime("%H:%M:%S"), **dict(zip(_QUERY, values, strict=True))}
+
+
+def resident_bytes() -> int:
+    """Return the host memory that this process holds."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def device_bytes() -> int:
+    """Return the memory in use on the GPU, by whomever."""
+    free, total = torch.cuda.mem_get_info()
+    return total - free
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:  # noqa: PERF203
+            continue
+    return found
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()

@@ -1,0 +1,69 @@
+// Calls that run on threads of the engine's own, as many as it has lanes.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <list>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "engine/lane_pool.h"
+
+namespace trtfast {
+
+class AsyncCalls {
+ public:
+  /// What came of a call: its outputs, or why there are none.
+  struct Outcome {
+    std::vector<Tensor> outputs;
+    std::exception_ptr error;
+  };
+  /// Runs a request on a lane that it gets when the place's turn has come.
+  using Run = std::function<std::vector<Tensor>(const Request&, LanePool::Place, const Deadline&,
+                                                Timeline&)>;
+  using Done = std::function<void(Outcome)>;
+
+  AsyncCalls(Run run, std::size_t threads) : run_(std::move(run)), limit_(threads) {}
+  ~AsyncCalls() { stop(); }
+  AsyncCalls(const AsyncCalls&) = delete;  // its threads hold its address
+  AsyncCalls& operator=(const AsyncCalls&) = delete;
+
+  /// @param done is called once, from another thread, and must not throw; not at all if the call is
+  ///   cancelled.
+  /// @return the call's number.
+  std::uint64_t add(Request request, LanePool::Place place, const Deadline& deadline, Done done);
+
+  /// Takes back a call that no thread has begun.
+  /// @return whether it was taken back.
+  bool cancel(std::uint64_t number);
+
+  /// Ends the threads once there is no call left. None may be added any more.
+  void stop();
+
+ private:
+  struct Call {
+    std::uint64_t number;
+    Request request;
+    LanePool::Place place;
+    Deadline deadline;
+    Timeline times;
+    Done done;
+  };
+
+  void work();
+
+  Run run_;
+  std::size_t limit_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::list<Call> waiting_;
+  std::uint64_t next_ = 0;
+  std::size_t idle_ = 0;
+  bool stopped_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace trtfast

@@ -1,0 +1,78 @@
+#include "engine/bucket.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+namespace trtfast {
+namespace {
+
+bool is_wider(const Bucket& bucket, std::span<const Shape> shapes) {
+  for (std::size_t input = 0; input < shapes.size(); ++input) {
+    const Shape& wide = bucket.inputs[input];
+    const Shape& given = shapes[input];
+    if (wide == given) continue;
+    const bool same_rows = wide.size() == given.size() && !given.empty() && wide[0] > given[0] &&
+                           std::equal(wide.begin() + 1, wide.end(), given.begin() + 1);
+    if (!same_rows) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+Bucket* Buckets::find(std::span<const Shape> shapes) {
+  const auto found = std::ranges::find_if(
+      buckets_, [shapes](const Bucket& bucket) { return bucket.fits(shapes); });
+  if (found == buckets_.end()) return nullptr;
+  buckets_.splice(buckets_.begin(), buckets_, found);
+  return &buckets_.front();
+}
+
+const Bucket* Buckets::find_wider(std::span<const Shape> shapes) const {
+  const Bucket* best = nullptr;
+  for (const auto& bucket : buckets_) {
+    const bool fits = bucket.has_graph() && is_wider(bucket, shapes);
+    if (fits && (best == nullptr || bucket.inputs < best->inputs)) best = &bucket;
+  }
+  return best;
+}
+
+Bucket& Buckets::add(Bucket bucket) {
+  if (buckets_.size() == kMostBuckets) buckets_.pop_back();
+  buckets_.push_front(std::move(bucket));
+  return buckets_.front();
+}
+
+void Buckets::drop(const Bucket& bucket) {
+  buckets_.remove_if([&bucket](const Bucket& other) { return &other == &bucket; });
+}
+
+Variant& Buckets::variant(Bucket& bucket, std::span<const void* const> addresses, bool copies_out) {
+  auto& variants = bucket.variants;
+  const auto found = std::ranges::find_if(variants, [&](const Variant& variant) {
+    return variant.copies_out == copies_out && std::ranges::equal(variant.addresses, addresses);
+  });
+  if (found != variants.end()) {
+    variants.splice(variants.begin(), variants, found);
+    return variants.front();
+  }
+  if (variants.size() == kMostVariants) variants.pop_back();
+  variants.push_front({{addresses.begin(), addresses.end()}, copies_out});
+  return variants.front();
+}
+
+void Buckets::drop_graphs() {
+  for (auto& bucket : buckets_) bucket.variants.clear();
+}
+
+std::size_t Buckets::graphs() const {
+  std::size_t count = 0;
+  for (const auto& bucket : buckets_) {
+    count += static_cast<std::size_t>(std::ranges::count_if(
+        bucket.variants, [](const Variant& variant) { return variant.graph.has_value(); }));
+  }
+  return count;
+}
+
+}  // namespace trtfast

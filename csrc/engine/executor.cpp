@@ -1,0 +1,91 @@
+#include "engine/executor.h"
+
+#include <cstdint>
+#include <utility>
+
+#include "error.h"
+
+namespace trtfast {
+
+using namespace tensorrt::method;  // NOLINT(google-build-using-namespace): a table of names
+using tensorrt::ErrorScope;
+using tensorrt::require;
+
+Executor::Executor(const Plan& plan, int profile, std::shared_ptr<Activations> activations,
+                   const cuda::Stream& stream, std::span<tensorrt::OutputAllocator> sinks)
+    : plan_(plan),
+      activations_(std::move(activations)),
+      sinks_(sinks),
+      shapes_(plan.inputs().size()),
+      inputs_(plan.inputs().size()),
+      outputs_(plan.outputs().size()),
+      context_(plan.contexts().make()) {
+  Contexts::set_activations(context_, activations_->data(), activations_->size());
+  if (profile == 0) return;  // as a context is made
+  const ErrorScope scope;
+  require<Error>(context_.call<VExecutionContext::setOptimizationProfileAsync, std::int32_t, void*>(
+                     profile, stream.get()),
+                 "IExecutionContext::setOptimizationProfileAsync", scope);
+  stream.synchronize();
+}
+
+bool Executor::set_shape(std::size_t input, const Shape& shape) {
+  if (!is_dynamic(plan_.inputs()[input].shape) || shapes_[input] == shape) return false;
+  const ErrorScope scope;
+  shapes_[input].clear();  // a failure leaves none
+  const tensorrt::Dims dims = to_dims(shape);
+  require<InputError>(
+      context_.call<VExecutionContext::setInputShape, const char*, const tensorrt::Dims&>(
+          plan_.inputs()[input].name.c_str(), dims),
+      "IExecutionContext::setInputShape", scope);
+  shapes_[input] = shape;
+  return true;
+}
+
+bool Executor::bind_input(std::size_t input, const void* address) {
+  if (inputs_[input] == address) return false;
+  const ErrorScope scope;
+  inputs_[input] = nullptr;
+  require<Error>(context_.call<VExecutionContext::setTensorAddress>(
+                     plan_.inputs()[input].name.c_str(), const_cast<void*>(address)),
+                 "IExecutionContext::setTensorAddress", scope);
+  inputs_[input] = address;
+  return true;
+}
+
+void Executor::bind_output(std::size_t output, void* address) {
+  if (outputs_[output] == address) return;
+  const ErrorScope scope;
+  outputs_[output] = nullptr;
+  require<Error>(context_.call<VExecutionContext::setTensorAddress>(
+                     plan_.outputs()[output].name.c_str(), address),
+                 "IExecutionContext::setTensorAddress", scope);
+  outputs_[output] = address;
+}
+
+std::vector<Shape> Executor::output_shapes() const {
+  const ErrorScope scope;
+  require<InputError>(
+      context_.call<VExecutionContext::inferShapes, std::int32_t, const char**>(0, nullptr) == 0,
+      "IExecutionContext::inferShapes", scope);
+  std::vector<Shape> shapes;
+  for (const auto& spec : plan_.outputs()) {
+    shapes.push_back(to_shape(context_.call<VExecutionContext::getTensorShape>(spec.name.c_str())));
+  }
+  return shapes;
+}
+
+void Executor::allocate_output(std::size_t output) {
+  const ErrorScope scope;
+  require<Error>(context_.call<VExecutionContext::setOutputAllocator>(
+                     plan_.outputs()[output].name.c_str(), sinks_[output].object()),
+                 "IExecutionContext::setOutputAllocator", scope);
+}
+
+void Executor::enqueue(cudaStream_t stream) const {
+  const ErrorScope scope;
+  require<Error>(context_.call<VExecutionContext::enqueueV3, void*>(stream),
+                 "IExecutionContext::enqueueV3", scope);
+}
+
+}  // namespace trtfast

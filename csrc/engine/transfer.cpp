@@ -1,0 +1,202 @@
+#include "engine/transfer.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "cuda/check.h"
+
+namespace trtfast {
+namespace {
+
+// One copy by one thread is as fast up to here, measured with PCIe 5 and one core of 24 GB/s.
+constexpr std::size_t kSmall = std::size_t{256} << 10U;
+// Small enough that the GPU starts to fetch early, large enough that a transfer is worth its call.
+constexpr std::size_t kSmallestChunk = std::size_t{128} << 10U;
+constexpr std::size_t kLargestChunk = std::size_t{512} << 10U;
+constexpr std::size_t kChunks = 16;  // of a copy between the two
+constexpr unsigned kMostHelpers = 7;
+// How long a helper looks for the next copy before it sleeps: waking it takes as long as a copy.
+constexpr std::chrono::milliseconds kAwake{2};
+
+void pause() noexcept {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#else
+  std::this_thread::yield();
+#endif
+}
+
+/// A copy that is cut into chunks. Whoever is free takes the next.
+struct Job {
+  std::byte* to;
+  const std::byte* from;
+  std::size_t bytes;
+  std::size_t chunk;
+
+  [[nodiscard]] std::size_t count() const { return (bytes + chunk - 1) / chunk; }
+  [[nodiscard]] std::size_t end_of(std::size_t index) const {
+    return std::min(bytes, (index + 1) * chunk);
+  }
+  void run(std::size_t index) const {
+    const std::size_t begin = index * chunk;
+    std::memcpy(to + begin, from + begin, end_of(index) - begin);
+  }
+};
+
+Job job_of(std::byte* to, const std::byte* from, std::size_t bytes) {
+  constexpr std::size_t kPage = 4096;
+  const std::size_t even = (bytes / kChunks + kPage) / kPage * kPage;
+  return {to, from, bytes, std::clamp(even, kSmallestChunk, kLargestChunk)};
+}
+
+/// The threads that help, of which one copy at a time makes use: where several calls copy at once,
+/// the others do so alone, and all cores have work. Never ends, as its threads serve every engine.
+///
+/// A chunk is claimed by counting down `left_`, which also holds the job's number: so a helper that
+/// wakes late cannot claim of another job than it looked at. While a claimed chunk is not ready, the
+/// job stays as it is.
+class Crew {
+ public:
+  static Crew& instance() {
+    static auto* crew = new Crew;
+    return *crew;
+  }
+
+  /// Runs a job, in this thread and in those that help. `done` gets how many chunks are ready from
+  /// the first on, each time that number has grown.
+  template <class Done>
+  void run(const Job& job, cuda::Wait wait, const Done& done) {
+    const std::unique_lock lock(mutex_, std::try_to_lock);
+    if (!lock || helpers_ == 0) {
+      for (std::size_t index = 0; index < job.count(); ++index) {
+        job.run(index);
+        done(index + 1);
+      }
+      return;
+    }
+    open(job, wait);
+    const Settled settled(*this);
+    std::size_t told = 0;
+    while (told < job.count()) {
+      const bool worked = take_one();
+      std::size_t ready = told;
+      while (ready < job.count() && ready_[ready].load(std::memory_order_acquire)) ++ready;
+      if (ready > told) {
+        done(ready);
+        told = ready;
+      } else if (!worked) {
+        pause();
+      }
+    }
+  }
+
+ private:
+  Crew() {
+    const unsigned cores = std::thread::hardware_concurrency();
+    helpers_ = cores > 2 ? std::min(kMostHelpers, cores / 2) : 0;
+  }
+
+  /// Lets nobody claim any more, and waits for those who have, also where `done` failed.
+  class Settled {
+   public:
+    explicit Settled(Crew& crew) : crew_(crew) {}
+    ~Settled() {
+      const std::uint64_t none = std::uint64_t{crew_.turn_.load(std::memory_order_relaxed)} << 32U;
+      const auto left = static_cast<std::uint32_t>(crew_.left_.exchange(none));
+      for (std::size_t index = 0; index < crew_.job_.count() - left; ++index) {
+        while (!crew_.ready_[index].load(std::memory_order_acquire)) pause();
+      }
+    }
+    Settled(const Settled&) = delete;  // of one job
+    Settled& operator=(const Settled&) = delete;
+
+   private:
+    Crew& crew_;
+  };
+
+  void open(const Job& job, cuda::Wait wait) {
+    for (; started_ < helpers_; ++started_) std::thread([this] { help(); }).detach();
+    job_ = job;
+    if (ready_.size() < job.count()) ready_ = std::vector<std::atomic<bool>>(job.count());
+    for (std::size_t i = 0; i < job.count(); ++i) ready_[i].store(false, std::memory_order_relaxed);
+    awake_.store(wait == cuda::Wait::kSpin, std::memory_order_relaxed);
+    const std::uint32_t turn = turn_.load(std::memory_order_relaxed) + 1;
+    left_.store((std::uint64_t{turn} << 32U) | job.count(), std::memory_order_release);
+    turn_.store(turn, std::memory_order_release);
+    turn_.notify_all();
+  }
+
+  bool take_one() {
+    std::uint64_t seen = left_.load(std::memory_order_acquire);
+    std::uint32_t left = 0;
+    do {
+      left = static_cast<std::uint32_t>(seen);
+      if (left == 0) return false;
+    } while (!left_.compare_exchange_weak(seen, seen - 1, std::memory_order_acquire));
+    const std::size_t index = job_.count() - left;
+    job_.run(index);
+    ready_[index].store(true, std::memory_order_release);
+    return true;
+  }
+
+  [[noreturn]] void help() {
+    while (true) {
+      const std::uint32_t turn = turn_.load(std::memory_order_acquire);
+      while (take_one()) continue;
+      const auto asleep_from = std::chrono::steady_clock::now() + kAwake;
+      while (awake_.load(std::memory_order_relaxed) && turn_.load() == turn &&
+             std::chrono::steady_clock::now() < asleep_from) {
+        pause();
+      }
+      turn_.wait(turn);
+    }
+  }
+
+  std::mutex mutex_;  // of the call that is helped
+  unsigned helpers_ = 0;
+  unsigned started_ = 0;
+  Job job_{};
+  std::vector<std::atomic<bool>> ready_;
+  std::atomic<std::uint64_t> left_ = 0;  // the job's number, and how many chunks nobody has claimed
+  std::atomic<std::uint32_t> turn_ = 0;
+  std::atomic<bool> awake_ = false;
+};
+
+}  // namespace
+
+void send(std::byte* device, std::byte* pinned, const std::byte* source, std::size_t bytes,
+          cudaStream_t stream, cuda::Wait wait) {
+  const auto transfer = [&](std::size_t begin, std::size_t end) {
+    TRTFAST_CUDA(cudaMemcpyAsync(device + begin, pinned + begin, end - begin,
+                                 cudaMemcpyHostToDevice, stream));
+  };
+  if (bytes <= kSmall) {
+    if (bytes == 0) return;
+    std::memcpy(pinned, source, bytes);
+    transfer(0, bytes);
+    return;
+  }
+  const Job job = job_of(pinned, source, bytes);
+  std::size_t sent = 0;
+  Crew::instance().run(job, wait, [&](std::size_t ready) {
+    const std::size_t end = job.end_of(ready - 1);
+    transfer(sent, end);
+    sent = end;
+  });
+}
+
+void copy(std::byte* to, const std::byte* from, std::size_t bytes, cuda::Wait wait) {
+  if (bytes <= kSmall) {
+    if (bytes > 0) std::memcpy(to, from, bytes);
+    return;
+  }
+  Crew::instance().run(job_of(to, from, bytes), wait, [](std::size_t) {});
+}
+
+}  // namespace trtfast

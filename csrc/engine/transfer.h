@@ -1,0 +1,22 @@
+// Copies between a caller's pageable memory and page-locked memory: in chunks, so that the GPU
+// fetches one while the next is copied, and by several threads where there is much to copy.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+
+#include "cuda/event.h"
+
+namespace trtfast {
+
+/// Copies to the device through page-locked memory, which may be used anew once the stream has done
+/// what was submitted here.
+/// @param wait whether the threads that help stay awake for a moment, for the next copy.
+void send(std::byte* device, std::byte* pinned, const std::byte* source, std::size_t bytes,
+          cudaStream_t stream, cuda::Wait wait);
+
+/// Copies on the host.
+void copy(std::byte* to, const std::byte* from, std::size_t bytes, cuda::Wait wait);
+
+}  // namespace trtfast

@@ -1,0 +1,80 @@
+"""Calls in the background: their futures, and the thread that completes them."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import functools
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+from . import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from .engine import Engine
+
+__all__ = ["InferenceFuture", "start"]
+
+logger = logging.getLogger("trtfast")
+
+
+class InferenceFuture(concurrent.futures.Future[Any]):
+    """What :meth:`Engine.infer_async` returns: a future of the standard library that can be awaited.
+
+    ``result(timeout)`` waits, ``add_done_callback(function)`` has the function called with the future
+    on a thread of trtfast's, and ``await future`` works on any running event loop of asyncio's kind
+    without blocking it. ``cancel()`` takes a call back that has not begun; a call that runs ends.
+    """
+
+    _call: _core.PendingCall | None = None
+
+    def cancel(self) -> bool:
+        """Take the call back; False where it has begun or ended."""
+        if self.cancelled():
+            return True
+        if self._call is None or not self._call.cancel():
+            return False
+        super().cancel()
+        self.set_running_or_notify_cancel()  # wakes those who wait
+        return True
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return asyncio.wrap_future(self).__await__()
+
+
+def start(engine: Engine, inputs: Any, deadline: float | None) -> InferenceFuture:
+    """Begin a call of an engine."""
+    _start_thread()
+    future = InferenceFuture()
+    core = engine._core  # noqa: SLF001 - this is the engine's own module
+    call = _core.infer_async(core, inputs, future, deadline)
+    if call is None:
+        call = _core.infer_async(core, engine._prepare(inputs), future, deadline)  # noqa: SLF001
+    future._call = call  # noqa: SLF001
+    return future
+
+
+@functools.cache
+def _start_thread() -> None:
+    thread = threading.Thread(target=_complete, name="trtfast-completions", daemon=True)
+    thread.start()
+    # The thread must end before the interpreter does, which it could not re-enter.
+    atexit.register(_stop, thread)
+
+
+def _complete() -> None:
+    while ended := _core.take_completed():
+        for future, results, error in ended:
+            if error is None:
+                future.set_result(results)
+            else:
+                future.set_exception(error)
+
+
+def _stop(thread: threading.Thread) -> None:
+    _core.close_completions()
+    thread.join()

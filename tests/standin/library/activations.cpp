@@ -1,0 +1,171 @@
+// The memory of contexts' activations: who allocates it, how much it is, and who is using it.
+#include <algorithm>
+#include <functional>
+#include <limits>
+#include <map>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "context.h"
+#include "cuda.h"
+
+namespace standin {
+namespace {
+
+// Enough to tell one shape from another.
+std::size_t bytes_for(const std::map<std::string, Shape>& shapes) {
+  std::size_t blocks = 0;
+  for (const auto& [input, shape] : shapes) blocks += volume(shape) + 1;
+  return blocks * kAlignment;
+}
+
+std::map<std::string, Shape> largest_shapes(const Model& model, int profile) {
+  std::map<std::string, Shape> shapes;
+  for (const auto& tensor : model.tensors) {
+    if (tensor.is_input) shapes[tensor.name] = tensor.shape;
+  }
+  if (model.profiles.empty()) return shapes;
+  for (const auto& [input, range] : model.profiles[static_cast<std::size_t>(profile)]) {
+    if (!model.find(input)->is_shape_value) shapes[input] = range.max;
+  }
+  return shapes;
+}
+
+struct Use {
+  const std::byte* begin;
+  std::size_t size;
+  Position end;
+};
+
+/// Which contexts' work uses which of the user's memory.
+class Uses {
+ public:
+  static Uses& instance() {
+    static auto* uses = new Uses;  // leaked: contexts may be deleted while the process exits
+    return *uses;
+  }
+
+  bool claim(const Context& context, std::size_t size, void* stream) {
+    const auto* begin = static_cast<const std::byte*>(context.activations.memory);
+    const std::scoped_lock lock(mutex_);
+    const bool taken = std::ranges::any_of(uses_, [&](const auto& entry) {
+      const auto& [other, use] = entry;
+      return other != &context && std::less<>()(use.begin, begin + size) &&
+             std::less<>()(begin, use.begin + use.size) && use.end.stream != stream &&
+             !use.end.reached();
+    });
+    if (taken) return false;
+    constexpr auto kNotYetKnown = std::numeric_limits<std::uint64_t>::max();
+    uses_.insert_or_assign(&context, Use{begin, size, {stream, kNotYetKnown}});
+    return true;
+  }
+
+  void settle(const Context& context, const Position& end) {
+    const std::scoped_lock lock(mutex_);
+    if (const auto use = uses_.find(&context); use != uses_.end()) use->second.end = end;
+  }
+
+  void forget(const Context& context) {
+    const std::scoped_lock lock(mutex_);
+    uses_.erase(&context);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<const Context*, Use> uses_;
+};
+
+bool is_users(const Context& context) noexcept {
+  return context.activations.strategy == ContextAllocation::kUserManaged;
+}
+
+std::size_t needed_bytes(const Context& context) {
+  const auto& shapes = context.activations.shapes;
+  return shapes.empty() ? activation_bytes(context.model(), context.profile) : bytes_for(shapes);
+}
+
+}  // namespace
+
+bool Position::reached() const noexcept { return cuda().reached(stream, at); }
+
+std::size_t activation_bytes(const Model& model, int profile) {
+  return bytes_for(largest_shapes(model, profile));
+}
+
+std::size_t activation_bytes(const Model& model) {
+  std::size_t bytes = activation_bytes(model, 0);
+  for (std::size_t profile = 1; profile < model.profiles.size(); ++profile) {
+    bytes = std::max(bytes, activation_bytes(model, static_cast<int>(profile)));
+  }
+  return bytes;
+}
+
+std::size_t allocate_activations(Context& context) {
+  Activations& own = context.activations;
+  own.shapes.clear();
+  if (is_users(context)) return 0;
+  const std::size_t bytes = own.strategy == ContextAllocation::kStatic
+                                ? activation_bytes(context.model())
+                                : activation_bytes(context.model(), context.profile);
+  if (own.size == bytes) return 0;
+  cuda().release(std::exchange(own.memory, nullptr));
+  own.memory = cuda().allocate(bytes);
+  own.size = own.memory != nullptr ? bytes : 0;
+  return bytes - own.size;
+}
+
+void set_activations(Call<Context>& call, void* memory, std::optional<std::int64_t> size) {
+  if (!call) return;
+  if (!is_users(*call)) {
+    call.violate("the context was not made for memory that the user manages");
+  } else if (memory == nullptr || size.value_or(0) < 0) {
+    call.violate("the memory is null, or its size is negative");
+  } else if (!is_aligned(memory)) {
+    call.violate("the memory is not aligned to 256 bytes");
+  } else {
+    call->activations.memory = memory;
+    call->activations.size = size ? static_cast<std::size_t>(*size) : cuda().room(memory);
+  }
+}
+
+std::size_t divide_activations(Call<Context>& call) {
+  if (!call) return 0;
+  for (const auto& input : call->model().tensors) {
+    if (input.is_input && !call->bindings[input.name].has_shape) {
+      call.violate("the shape of " + input.name + " is not set");
+      return 0;
+    }
+  }
+  call->activations.shapes = call->input_shapes();
+  return bytes_for(call->activations.shapes);
+}
+
+bool check_activations(Call<Context>& call) {
+  if (!is_users(*call)) return true;
+  const Activations& given = call->activations;
+  if (given.memory == nullptr) return call.violate("no device memory is set");
+  if (!given.shapes.empty() && given.shapes != call->input_shapes()) {
+    return call.violate("the shapes have changed since updateDeviceMemorySizeForShapes()");
+  }
+  const std::size_t room = cuda().room(given.memory);
+  if (room == 0) return call.violate("the device memory is no live memory");
+  const std::size_t needed = needed_bytes(*call);
+  const std::size_t size = std::min(given.size, room);
+  if (size >= needed && room >= given.size) return true;
+  return call.violate("the device memory has " + std::to_string(size) + " bytes, fewer than " +
+                      std::to_string(std::max(needed, given.size)));
+}
+
+bool claim_activations(Call<Context>& call, void* stream) {
+  return !is_users(*call) || Uses::instance().claim(*call, needed_bytes(*call), stream) ||
+         call.violate("the device memory is in use by another context, in another stream");
+}
+
+void settle_activations(const Context& context, const Position& end) {
+  Uses::instance().settle(context, end);
+}
+
+void forget_activations(const Context& context) { Uses::instance().forget(context); }
+
+}  // namespace standin
