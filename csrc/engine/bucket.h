@@ -12,11 +12,11 @@
 
 namespace trtfast {
 
-/// A run with these addresses: first submitted layer by layer, then captured, then replayed.
+/// A run with these addresses: first submitted layer by layer, and captured after that.
 struct Variant {
   std::vector<const void*> addresses;  // of the inputs and outputs on the device
   bool copies_out;                     // to the lane's page-locked memory
-  bool has_run = false;
+  int plain_runs = 0;
   std::optional<cuda::Graph> graph = {};
 };
 

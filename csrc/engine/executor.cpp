@@ -1,8 +1,10 @@
 #include "engine/executor.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
+#include "engine/slot.h"
 #include "error.h"
 
 namespace trtfast {
@@ -19,6 +21,7 @@ Executor::Executor(const Plan& plan, int profile, std::shared_ptr<Activations> a
       shapes_(plan.inputs().size()),
       inputs_(plan.inputs().size()),
       outputs_(plan.outputs().size()),
+      values_(plan.inputs().size()),
       context_(plan.contexts().make()) {
   Contexts::set_activations(context_, activations_->data(), activations_->size());
   if (profile == 0) return;  // as a context is made
@@ -29,8 +32,8 @@ Executor::Executor(const Plan& plan, int profile, std::shared_ptr<Activations> a
   stream.synchronize();
 }
 
-bool Executor::set_shape(std::size_t input, const Shape& shape) {
-  if (!is_dynamic(plan_.inputs()[input].shape) || shapes_[input] == shape) return false;
+void Executor::set_shape(std::size_t input, const Shape& shape) {
+  if (!is_dynamic(plan_.inputs()[input].shape) || shapes_[input] == shape) return;
   const ErrorScope scope;
   shapes_[input].clear();  // a failure leaves none
   const tensorrt::Dims dims = to_dims(shape);
@@ -39,18 +42,32 @@ bool Executor::set_shape(std::size_t input, const Shape& shape) {
           plan_.inputs()[input].name.c_str(), dims),
       "IExecutionContext::setInputShape", scope);
   shapes_[input] = shape;
-  return true;
 }
 
-bool Executor::bind_input(std::size_t input, const void* address) {
-  if (inputs_[input] == address) return false;
+void Executor::bind_input(std::size_t input, const void* address) {
+  if (inputs_[input] == address) return;
   const ErrorScope scope;
   inputs_[input] = nullptr;
   require<Error>(context_.call<VExecutionContext::setTensorAddress>(
                      plan_.inputs()[input].name.c_str(), const_cast<void*>(address)),
                  "IExecutionContext::setTensorAddress", scope);
   inputs_[input] = address;
-  return true;
+}
+
+// TensorRT looks at a value on the host again only when its address is set: a value that is
+// overwritten in place gives an output of the new shape, computed for the old one.
+void Executor::set_value(std::size_t input, std::span<const std::byte> value) {
+  Value& kept = values_[input];
+  const std::size_t half = ((value.size() / kAlignment) + 1) * kAlignment;
+  kept.memory.reserve(2 * half);
+  const std::byte* current = kept.memory.data() + (kept.in_second_half ? half : 0);
+  if (inputs_[input] == current && std::ranges::equal(value, std::span(current, value.size()))) {
+    return;
+  }
+  kept.in_second_half = !kept.in_second_half;
+  std::byte* const next = kept.memory.data() + (kept.in_second_half ? half : 0);
+  std::ranges::copy(value, next);
+  bind_input(input, next);
 }
 
 void Executor::bind_output(std::size_t output, void* address) {

@@ -81,8 +81,8 @@ class Lane {
   void place_output(Run& run, std::size_t index);
   void copy_in(Run& run);
   void send_images(Slot& slot, const TensorView& input, cudaStream_t stream);
-  void set_host_value(Executor& executor, std::size_t index, const TensorView& input);
   void launch(Run& run);
+  void capture(Run& run);
   void submit(Run& run, cudaStream_t stream);
   void copy_out(Run& run);
   void wait_for(Run& run);

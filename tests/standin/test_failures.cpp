@@ -94,8 +94,7 @@ TEST_P(FailuresOnStandin, EveryCallOfCudaMayFail) {
 
 TEST_P(FailuresOnStandin, AFailedEnqueueTellsWhatTensorRTLogged) {
   const auto engine =
-      load(build(std::string(kFixed) + "fail enqueue 2 the kernel went astray\n"), 1);
-  EXPECT_EQ(run(*engine, {1, 2}, {2}), (Values{3, 5}));
+      load(build(std::string(kFixed) + "fail enqueue 1 the kernel went astray\n"), 1);
   const auto error = thrown_by<Error>([&] { static_cast<void>(run(*engine, {1, 2}, {2})); });
   EXPECT_STREQ(error.kind(), "Error");
   EXPECT_THAT(error.what(), HasSubstr("enqueueV3"));
