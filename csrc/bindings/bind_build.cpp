@@ -40,7 +40,8 @@ class InterruptibleBuild {
     if (progress_.is_none()) return true;
     const py::gil_scoped_acquire gil;
     try {
-      const py::object answer = progress_(step.phase, step.parent, step.step, step.steps);
+      const py::object answer =
+          progress_(decoded(step.phase), decoded(step.parent), step.step, step.steps);
       if (answer.is(py::bool_(false))) stopped_ = true;
     } catch (py::error_already_set& error) {
       error.restore();
@@ -117,7 +118,7 @@ BuildResult build_interruptibly(const std::shared_ptr<const tensorrt::Library>& 
   InterruptibleBuild interruptible(progress);
   BuildResult result;
   try {
-    const py::gil_scoped_release release;
+    const ReleasedGil released;
     result = interruptible.run([&] {
       return build(
           library, bytes_of(info), model_path, options,
@@ -142,7 +143,7 @@ py::bytes merge(const std::shared_ptr<const tensorrt::Library>& library, int dev
   const py::buffer_info second_info = second.request();
   std::vector<std::byte> merged;
   {
-    const py::gil_scoped_release release;
+    const ReleasedGil released;
     merged = merge_timings(library, device, bytes_of(first_info), bytes_of(second_info));
   }
   return to_bytes(merged);
@@ -159,7 +160,7 @@ std::vector<std::string> numpy_names(const std::vector<DataType>& dtypes) {
 
 void register_build(py::module_& module) {
   py::class_<LayerInfo>(module, "LayerInfo", "A layer of the parsed network.")
-      .def_readonly("name", &LayerInfo::name)
+      .def_property_readonly("name", [](const LayerInfo& layer) { return decoded(layer.name); })
       .def_readonly("type", &LayerInfo::type, "TensorRT's LayerType")
       .def_property_readonly("inputs",
                              [](const LayerInfo& layer) { return numpy_names(layer.inputs); })

@@ -67,11 +67,24 @@ std::shared_ptr<Engine> load(const std::shared_ptr<const tensorrt::Library>& lib
   return make_released<Engine>(library, bytes_of(info), options);
 }
 
-std::string inspect(const std::shared_ptr<const tensorrt::Library>& library, const py::buffer& plan,
-                    int device) {
+py::str inspect(const std::shared_ptr<const tensorrt::Library>& library, const py::buffer& plan,
+                int device) {
   const py::buffer_info info = plan.request();  // keeps the bytes in place while the GIL is free
-  const ReleasedGil released;
-  return Plan(library, bytes_of(info), device, /*allow_unsupported_gpu=*/true).inspect();
+  std::string told;
+  {
+    const ReleasedGil released;
+    told = Plan(library, bytes_of(info), device, /*allow_unsupported_gpu=*/true).inspect();
+  }
+  return decoded(told);
+}
+
+py::str inspect_engine(const Engine& engine) {
+  std::string told;
+  {
+    const ReleasedGil released;
+    told = engine.inspect();
+  }
+  return decoded(told);
 }
 
 py::bytes kernels(const Engine& engine) {
@@ -143,7 +156,7 @@ void register_engine(py::module_& module) {
       .def_readonly("max", &ShapeRange::max);
 
   py::class_<TensorSpec>(module, "TensorSpec")
-      .def_readonly("name", &TensorSpec::name)
+      .def_property_readonly("name", [](const TensorSpec& spec) { return decoded(spec.name); })
       .def_property_readonly("dtype",
                              [](const TensorSpec& spec) { return numpy_dtype(spec.dtype); })
       .def_readonly("shape", &TensorSpec::shape)
@@ -180,7 +193,7 @@ void register_engine(py::module_& module) {
            "Whether kernels were compiled since this was last asked.")
       .def("kernels", &kernels,
            "The kernels that TensorRT-RTX compiled, to keep for the next process.")
-      .def("inspect", &Engine::inspect, Released(), "The engine inspector's JSON.")
+      .def("inspect", &inspect_engine, "The engine inspector's JSON.")
       .def("close", &Engine::close, Released());
 }
 

@@ -9,9 +9,9 @@ namespace {
 
 py::object python_error(const Error& error) {
   const auto type = py::module_::import("trtfast.errors").attr(error.kind());
-  const py::object made = type(error.what());
+  const py::object made = type(decoded(error.what()));
   if (const auto* build = dynamic_cast<const BuildError*>(&error)) {
-    if (!build->node().empty()) made.attr("node") = build->node();
+    if (!build->node().empty()) made.attr("node") = decoded(build->node());
   } else if (const auto* memory = dynamic_cast<const OutOfMemoryError*>(&error)) {
     made.attr("requested") = memory->requested();
     made.attr("free") = memory->free();
@@ -29,7 +29,7 @@ py::object exception_of(const std::exception_ptr& error) {
   } catch (const std::bad_alloc&) {
     return py::reinterpret_borrow<py::object>(PyExc_MemoryError)();
   } catch (const std::exception& other) {
-    return py::reinterpret_borrow<py::object>(PyExc_RuntimeError)(other.what());
+    return py::reinterpret_borrow<py::object>(PyExc_RuntimeError)(decoded(other.what()));
   }
 }
 

@@ -15,10 +15,10 @@ void register_log(py::module_& module) {
           const ReleasedGil released;
           lines = LogQueue::instance().take();
         }
-        std::vector<std::pair<int, std::string>> taken;
+        std::vector<std::pair<int, py::str>> taken;
         taken.reserve(lines.size());
-        for (auto& line : lines)
-          taken.emplace_back(static_cast<int>(line.severity), std::move(line.text));
+        for (const auto& line : lines)
+          taken.emplace_back(static_cast<int>(line.severity), decoded(line.text));
         return taken;
       },
       "Waits for TensorRT's log lines, as (severity, text); empty once the log is closed.");

@@ -11,6 +11,7 @@
 #include <exception>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -35,6 +36,14 @@ void register_async(py::module_& module);
 /// The numpy.dtype of a TensorRT dtype; bfloat16 and float8 are those of ml_dtypes.
 /// @throws InputError for a dtype that NumPy has no equal for.
 [[nodiscard]] py::dtype numpy_dtype(tensorrt::DataType dtype);
+
+/// Text of TensorRT's, or of a model's, which need not be UTF-8: what is none is replaced.
+[[nodiscard]] inline py::str decoded(std::string_view text) {
+  PyObject* result =
+      PyUnicode_DecodeUTF8(text.data(), static_cast<py::ssize_t>(text.size()), "replace");
+  if (result == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::str>(result);
+}
 
 /// True once the interpreter ends: from then on a thread that asks for the GIL is killed.
 [[nodiscard]] inline bool is_finalizing() noexcept {

@@ -45,6 +45,7 @@ def read(
     if not isinstance(source, (str, os.PathLike)):
         if not hasattr(source, "graph"):  # onnx may not be installed to ask for its class
             raise InputError(f"expected a path or an onnx.ModelProto, not {type(source).__name__}")
+        _check_names(source.graph, "the model")
         return source, None
     path = Path(source)
     if not path.is_file():
@@ -67,7 +68,28 @@ def read(
             f"{path} is not a whole ONNX model: it has no outputs, or no operator set. Export it "
             "again."
         )
+    _check_names(model.graph, str(path))
     return model, path
+
+
+def _check_names(graph: onnx.GraphProto, source: str) -> None:
+    """Raise BuildError unless all names are text: protobuf gives bytes where they are no UTF-8."""
+    for node in graph.node:
+        for name in (node.name, node.op_type, node.domain, *node.input, *node.output):
+            _check_name(name, source)
+        for attribute in node.attribute:
+            _check_name(attribute.name, source)
+            for inner in (attribute.g, *attribute.graphs):
+                _check_names(inner, source)
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        _check_name(value.name, source)
+
+
+def _check_name(name: str | bytes, source: str) -> None:
+    if isinstance(name, bytes):
+        raise BuildError(
+            f"{source} has the name {name!r}, which is not UTF-8: it is damaged. Export it again."
+        )
 
 
 def specs(model: onnx.ModelProto) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:

@@ -392,7 +392,9 @@ def _from_shape(node: onnx.NodeProto, scope: _Scope, types: dict[str, onnx.TypeP
         return False
     inputs = [name for name in node.input if name]
     floats = [name for name in inputs if scope.owner(name) is not None]
-    gives_float = any(types[name].tensor_type.elem_type == _FLOAT for name in node.output if name)
+    gives_float = any(
+        types[name].tensor_type.elem_type == _FLOAT for name in node.output if name in types
+    )
     if gives_float and not floats and node.op_type != "Cast":
         return False
     relevant = set(floats or inputs)

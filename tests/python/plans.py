@@ -1,15 +1,36 @@
-"""Plans made to look as if another TensorRT had built them."""
+"""Plans from the core alone, and plans made to look as if another TensorRT had built them."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from trtfast import passport
+from trtfast import _core, backend, passport
 from trtfast.passport import Passport
 
 OTHER = "1.4.0.76"
 _VERSION_AT = 24
+
+
+Range = tuple[Sequence[int], Sequence[int], Sequence[int]]
+
+
+def build(
+    data: bytes,
+    location: str = "",
+    profiles: Sequence[Mapping[str, Range]] = (),
+    timings: bytes = b"",
+) -> tuple[_core.BuildResult, bytes]:
+    """Build a serialised model past all that Python does; return the plan too."""
+    pieces: list[bytes] = []
+
+    def keep(piece: memoryview) -> None:
+        pieces.append(bytes(piece))
+
+    library = backend.select()
+    result = _core.build(library, data, location, profiles, None, None, [], 0, timings, None, keep)
+    return result, b"".join(pieces)
 
 
 def of_other(plan: Path, version: str = OTHER, product: str = "TensorRT-RTX") -> Path:

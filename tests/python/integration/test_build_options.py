@@ -11,9 +11,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+import plans
 import tiny
 import trtfast
-from trtfast import _core, backend, passport
+from trtfast import backend, passport
 
 
 def build(path: Path, source: onnx.ModelProto | None = None, **options: Any) -> trtfast.Passport:
@@ -178,17 +179,11 @@ def test_tensorrt_rtx_keeps_no_timings(
     build(target)
     assert not (tmp_path / "cache").exists()
 
-    def built(timings: bytes) -> bytes:
-        pieces: list[bytes] = []
-        data = tiny.dense(2, 8).SerializeToString()
-        result = _core.build(
-            library, data, "", [], None, None, [], 0, timings, None,
-            lambda piece: pieces.append(bytes(piece)),
-        )  # fmt: skip
-        assert result.timings == b""
-        return b"".join(pieces)
-
-    assert built(b"") == built(b"what no build gave")
+    data = tiny.dense(2, 8).SerializeToString()
+    without, plan = plans.build(data)
+    with_some, same = plans.build(data, timings=b"what no build gave")
+    assert (without.timings, with_some.timings) == (b"", b"")
+    assert plan == same
 
 
 def test_two_builds_at_once(tmp_path: Path) -> None:

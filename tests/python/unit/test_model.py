@@ -8,9 +8,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import plans
 import tiny
 import trtfast
-from trtfast import _core, backend, model
+from trtfast import model
 from trtfast.errors import BuildError, InputError
 from trtfast.spec import TensorSpec
 
@@ -27,10 +28,14 @@ def external(folder: Path, *, seed: int = 0) -> Path:
 def build(data: bytes, location: str) -> tuple[list[tuple[str, list[str]]], int]:
     """Build with TensorRT; return the layers, and the size of the plan."""
     profile = {"x": ((1, 64), (2, 64), (4, 64))}
+<<<<<<< HEAD
     plan = bytearray()
     built = _core.build(
         backend.select(), data, location, [profile], None, None, [], 0, b"", None, plan.extend
     )
+=======
+    built, plan = plans.build(data, location, [profile])
+>>>>>>> helper-a
     layers = [(layer.name, list(layer.outputs)) for layer in built.layers]
     return layers, len(plan)
 
@@ -198,8 +203,8 @@ def test_folder_of_weights_is_removed_after_an_error(monkeypatch: pytest.MonkeyP
 def test_large_model_builds_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model, "_LARGEST", 100)
     made = tiny.dense("batch", 64, width=32)
-    plans = [
+    built = [
         trtfast.build(made, tmp_path / f"{index}.engine", precision="fp32") for index in (1, 2)
     ]
-    hashes = [trtfast.Passport.of(plan).onnx_sha256 for plan in plans]  # type: ignore[union-attr]
+    hashes = [trtfast.Passport.of(plan).onnx_sha256 for plan in built]  # type: ignore[union-attr]
     assert hashes == [model.sha256(made)] * 2

@@ -27,6 +27,15 @@ def test_two_inputs_two_outputs_one_reused() -> None:
     assert types(half)[half.graph.node[4].input[1]] == HALF
 
 
+def test_output_of_unknown_type_that_nothing_reads() -> None:
+    """Of an operator that ONNX does not know, nothing tells what it gives."""
+    model = parse("(float[2, 4] x) => (float[2, 4] y) {y = Relu(x)}")
+    model.graph.node.append(helper.make_node("Unknown", ["x"], ["unread"], name="odd"))
+    half = cast(model, "fp16")
+    assert ops(half) == ["Cast", "Relu", "Unknown", "Cast"]
+    assert half.graph.node[2].input == ["x"]
+
+
 def test_embedding() -> None:
     half = check(
         parse(

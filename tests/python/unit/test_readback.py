@@ -8,8 +8,9 @@ import onnx
 import pytest
 from onnx import helper
 
+import plans
 import tiny
-from trtfast import _core, backend, readback
+from trtfast import _core, readback
 from trtfast.errors import PrecisionError
 
 
@@ -74,9 +75,7 @@ def test_many_are_named_in_part() -> None:
 
 def _real_layers(model: onnx.ModelProto) -> Sequence[_core.LayerInfo]:
     data = model.SerializeToString()
-    plan = bytearray()
-    built = _core.build(backend.select(), data, "", [], None, None, [], 0, b"", None, plan.extend)
-    return built.layers
+    return plans.build(data)[0].layers
 
 
 def test_layers_of_a_real_network() -> None:
