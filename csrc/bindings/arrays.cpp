@@ -79,15 +79,16 @@ OutputView output_view(const Engine& engine, const TensorSpec& spec, const py::o
     throw InputError(what + " is " + std::string(py::str(py::type::of(object).attr("__name__"))) +
                      "; expected a NumPy array, or an array on the GPU");
   }
-  auto view = device_view(object, what, spec.dtype, engine.device(), stream,
-                          arguments.junction.get());
+  auto view =
+      device_view(object, what, spec.dtype, engine.device(), stream, arguments.junction.get());
   keep.push_back(std::move(view.keep));
   return {view.data, std::move(view.shape), Memory::kDevice};
 }
 
 py::array host_array(std::unique_ptr<std::byte[]> data, const Shape& shape, DataType dtype) {
   const py::dtype type = numpy_dtype(dtype);  // may throw: comes before the capsule owns
-  const py::capsule owner(data.get(), [](void* memory) { delete[] static_cast<std::byte*>(memory); });
+  const py::capsule owner(data.get(),
+                          [](void* memory) { delete[] static_cast<std::byte*>(memory); });
   return {type, shape, data.release(), owner};
 }
 
@@ -126,8 +127,8 @@ std::optional<Arguments> read_arguments(const Engine& engine, const py::object& 
     if (py::isinstance<py::array>(object)) {
       const auto array = py::reinterpret_borrow<py::array>(object);
       if (!is_ready(array) || !has_dtype(array, spec.dtype)) return std::nullopt;
-      request.inputs.push_back({static_cast<const std::byte*>(array.data()), shape_of(array),
-                                spec.dtype});
+      request.inputs.push_back(
+          {static_cast<const std::byte*>(array.data()), shape_of(array), spec.dtype});
     } else if (is_on_device(object)) {
       auto view = device_view(object, "input '" + spec.name + "'", spec.dtype, engine.device(),
                               stream, arguments.junction.get());
@@ -171,8 +172,8 @@ py::object to_results(const Engine& engine, const Arguments& arguments,
     } else if (output.data != nullptr) {
       results.emplace_back(host_array(std::move(output.data), output.shape, output.dtype));
     } else {
-      results.push_back(py::cast(
-          make_released<DeviceArray>(std::move(output), arguments.request.stream)));
+      results.push_back(
+          py::cast(make_released<DeviceArray>(std::move(output), arguments.request.stream)));
     }
   }
   if (arguments.form == Arguments::Form::kDict) {

@@ -37,10 +37,12 @@ struct Arguments {
 /// @param inputs an array, a list or tuple in the engine's order, or a dict by name.
 /// @param out the same for the outputs, or None.
 /// @param stream the handle of the caller's CUDA stream, or None.
-/// @return nothing where an input is not exactly what the engine takes: it has to be cast or copied,
+/// @return nothing where an input is not exactly what the engine takes: it has to be cast or
+/// copied,
 ///   or its fault told.
 /// @throws InputError for outputs, and arrays on the device, that cannot be used as they are.
-[[nodiscard]] std::optional<Arguments> read_arguments(const Engine& engine, const py::object& inputs,
+[[nodiscard]] std::optional<Arguments> read_arguments(const Engine& engine,
+                                                      const py::object& inputs,
                                                       const py::object& out,
                                                       const std::optional<std::uintptr_t>& stream);
 

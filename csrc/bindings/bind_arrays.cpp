@@ -47,7 +47,9 @@ struct Loan {
                       nullptr,
                       0};
     managed.context = this;
-    managed.deleter = [](dlpack::ManagedTensor* ended) { delete static_cast<Loan*>(ended->context); };
+    managed.deleter = [](dlpack::ManagedTensor* ended) {
+      delete static_cast<Loan*>(ended->context);
+    };
   }
 };
 
@@ -143,8 +145,9 @@ py::array pinned_array(const Shape& shape, const py::object& type) {
   }
   void* data = memory->data();
   auto owner = std::make_unique<std::shared_ptr<cuda::PinnedBuffer>>(std::move(memory));
-  const py::capsule capsule(
-      owner.get(), [](void* held) { delete static_cast<std::shared_ptr<cuda::PinnedBuffer>*>(held); });
+  const py::capsule capsule(owner.get(), [](void* held) {
+    delete static_cast<std::shared_ptr<cuda::PinnedBuffer>*>(held);
+  });
   static_cast<void>(owner.release());
   return {dtype, shape, data, capsule};
 }
@@ -162,11 +165,10 @@ void register_arrays(py::module_& module) {
       .def_property_readonly(
           "dtype", [](const Handle& array) { return numpy_dtype(array->tensor().dtype); },
           "numpy.dtype")
-      .def_property_readonly(
-          "nbytes",
-          [](const Handle& array) {
-            return byte_size(array->tensor().shape, array->tensor().dtype);
-          })
+      .def_property_readonly("nbytes",
+                             [](const Handle& array) {
+                               return byte_size(array->tensor().shape, array->tensor().dtype);
+                             })
       .def_property_readonly(
           "device", [](const Handle& array) { return array->tensor().device.device(); },
           "The GPU's index.")

@@ -19,8 +19,8 @@ struct Pending {
   AsyncCalls::Outcome outcome;
 };
 
-/// The calls that have ended and whose futures do not know yet, of all engines. A thread of Python's
-/// empties it, so that no lane ever waits for the GIL.
+/// The calls that have ended and whose futures do not know yet, of all engines. A thread of
+/// Python's empties it, so that no lane ever waits for the GIL.
 class Completions {
  public:
   static Completions& instance() {
@@ -126,8 +126,8 @@ std::vector<py::tuple> take_completed() {
     py::object error = py::none();
     try {
       if (pending->outcome.error) std::rethrow_exception(pending->outcome.error);
-      results = to_results(*pending->engine, pending->arguments,
-                           std::move(pending->outcome.outputs));
+      results =
+          to_results(*pending->engine, pending->arguments, std::move(pending->outcome.outputs));
     } catch (...) {
       error = exception_of(std::current_exception());
     }
@@ -145,8 +145,9 @@ void register_async(py::module_& module) {
   module.def("infer_async", &infer_async, py::arg("engine"), py::arg("inputs"), py::arg("future"),
              py::arg("deadline"),
              "Begins a call; None where inputs are not exactly what the engine takes.");
-  module.def("take_completed", &take_completed,
-             "Waits for calls that have ended, as (future, results, exception); empty once closed.");
+  module.def(
+      "take_completed", &take_completed,
+      "Waits for calls that have ended, as (future, results, exception); empty once closed.");
   module.def(
       "close_completions", [] { Completions::instance().close(); },
       "Lets take_completed() return for good.");

@@ -37,8 +37,8 @@ py::object infer_images(Engine& engine, const Pixels& images, const Table& table
   }
   const Shape shape = {images.shape(0), 3, images.shape(1), images.shape(2)};
   Arguments arguments;
-  arguments.request = engine.image_request(reinterpret_cast<const std::byte*>(images.data()), shape,
-                                           table.data());
+  arguments.request =
+      engine.image_request(reinterpret_cast<const std::byte*>(images.data()), shape, table.data());
   std::vector<Tensor> outputs;
   {
     const ReleasedGil released;
@@ -174,8 +174,7 @@ void register_engine(py::module_& module) {
       .def_property_readonly("inputs", &Engine::inputs)
       .def_property_readonly("outputs", &Engine::outputs)
       .def("infer", &infer, py::arg("inputs"), py::arg("out"), py::arg("stream"),
-           py::arg("deadline"),
-           "Runs; None where inputs are not exactly what the engine takes.")
+           py::arg("deadline"), "Runs; None where inputs are not exactly what the engine takes.")
       .def("infer_images", &infer_images, py::arg("images").noconvert(),
            py::arg("table").noconvert(), "Images uint8 (n, height, width, 3), with their table.")
       .def("warm_up", &Engine::warm_up, py::arg("shapes"), Released(),

@@ -26,8 +26,7 @@ void register_library(py::module_& module) {
       },
       "All GPUs, and why there are none.");
   module.def(
-      "driver_version", [] { return cuda::driver_version(); },
-      py::call_guard<ReleasedGil>(),
+      "driver_version", [] { return cuda::driver_version(); }, py::call_guard<ReleasedGil>(),
       "The CUDA version that the driver supports, as in 13000; 0 without a driver.");
 
   py::class_<Library, std::shared_ptr<Library>>(module, "Library", "A loaded TensorRT.")

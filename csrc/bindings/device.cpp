@@ -18,7 +18,9 @@ cudaStream_t as_stream(std::uintptr_t handle) {
 
 bool matches(dlpack::DType given, DataType wanted) {
   using dlpack::Code;
-  const auto is = [&](Code code, unsigned bits) { return given.code == code && given.bits == bits; };
+  const auto is = [&](Code code, unsigned bits) {
+    return given.code == code && given.bits == bits;
+  };
   if (given.lanes != 1) return false;
   switch (wanted) {
     case DataType::kFloat: return is(Code::kFloat, 32);
@@ -59,8 +61,7 @@ void check_contiguous(const std::string& what, const Shape& shape, const std::in
 DeviceView from_dlpack(py::handle object, const std::string& what, DataType dtype, int device,
                        const std::optional<std::uintptr_t>& stream,
                        const cuda::Junction* junction) {
-  std::uintptr_t consumer =
-      stream ? *stream : reinterpret_cast<std::uintptr_t>(junction->stream());
+  std::uintptr_t consumer = stream ? *stream : reinterpret_cast<std::uintptr_t>(junction->stream());
   if (consumer == 0) consumer = kLegacyStream;
   py::capsule capsule;
   try {
@@ -68,8 +69,8 @@ DeviceView from_dlpack(py::handle object, const std::string& what, DataType dtyp
   } catch (py::error_already_set& error) {
     refuse(what, std::string("cannot be shared through DLPack: ") + error.what());
   }
-  auto* managed = static_cast<dlpack::ManagedTensor*>(
-      PyCapsule_GetPointer(capsule.ptr(), dlpack::kCapsule));
+  auto* managed =
+      static_cast<dlpack::ManagedTensor*>(PyCapsule_GetPointer(capsule.ptr(), dlpack::kCapsule));
   if (managed == nullptr) {
     PyErr_Clear();
     refuse(what, "gives a DLPack capsule that is no 'dltensor'");
@@ -77,8 +78,8 @@ DeviceView from_dlpack(py::handle object, const std::string& what, DataType dtyp
   const dlpack::Tensor& tensor = managed->tensor;
   check_device(what, tensor.device.id, device);
   if (!matches(tensor.dtype, dtype)) {
-    refuse(what, std::string("must be ") + tensorrt::numpy_name(dtype) +
-                     " on the device: cast it there");
+    refuse(what,
+           std::string("must be ") + tensorrt::numpy_name(dtype) + " on the device: cast it there");
   }
   Shape shape(tensor.shape, tensor.shape + tensor.ndim);
   if (tensor.strides != nullptr) check_contiguous(what, shape, tensor.strides, 1);
@@ -92,8 +93,8 @@ DeviceView from_array_interface(py::handle object, const std::string& what, Data
   const py::dict interface = object.attr("__cuda_array_interface__");
   const auto type = py::dtype::from_args(py::object(interface["typestr"]));
   if (!type.equal(numpy_dtype(dtype))) {
-    refuse(what, std::string("must be ") + tensorrt::numpy_name(dtype) +
-                     " on the device: cast it there");
+    refuse(what,
+           std::string("must be ") + tensorrt::numpy_name(dtype) + " on the device: cast it there");
   }
   auto shape = interface["shape"].cast<Shape>();
   if (interface.contains("strides") && !interface["strides"].is_none()) {

@@ -16,8 +16,8 @@ namespace trtfast::cuda {
 
 class Junction {
  public:
-  /// One of a GPU that nobody uses, made if need be. It goes back when the pointer ends, and none is
-  /// ever destroyed: in steady state nothing is created.
+  /// One of a GPU that nobody uses, made if need be. It goes back when the pointer ends, and none
+  /// is ever destroyed: in steady state nothing is created.
   static std::shared_ptr<Junction> of(int device) {
     auto& spare = spares();
     std::unique_ptr<Junction> junction;

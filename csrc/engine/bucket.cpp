@@ -48,17 +48,17 @@ void Buckets::drop(const Bucket& bucket) {
   buckets_.remove_if([&bucket](const Bucket& other) { return &other == &bucket; });
 }
 
-Variant& Buckets::variant(Bucket& bucket, std::span<const void* const> addresses, bool copies_out) {
+Variant& Buckets::variant(Bucket& bucket, std::span<const void* const> addresses) {
   auto& variants = bucket.variants;
   const auto found = std::ranges::find_if(variants, [&](const Variant& variant) {
-    return variant.copies_out == copies_out && std::ranges::equal(variant.addresses, addresses);
+    return std::ranges::equal(variant.addresses, addresses);
   });
   if (found != variants.end()) {
     variants.splice(variants.begin(), variants, found);
     return variants.front();
   }
   if (variants.size() == kMostVariants) variants.pop_back();
-  variants.push_front({{addresses.begin(), addresses.end()}, copies_out});
+  variants.push_front({{addresses.begin(), addresses.end()}});
   return variants.front();
 }
 

@@ -14,8 +14,7 @@ namespace trtfast {
 
 /// A run with these addresses: first submitted layer by layer, and captured after that.
 struct Variant {
-  std::vector<const void*> addresses;  // of the inputs and outputs on the device
-  bool copies_out;                     // to the lane's page-locked memory
+  std::vector<const void*> addresses;
   int plain_runs = 0;
   std::optional<cuda::Graph> graph = {};
 };
@@ -52,8 +51,7 @@ class Buckets {
   void drop(const Bucket& bucket);
 
   /// The variant of these addresses, made if need be.
-  [[nodiscard]] static Variant& variant(Bucket& bucket, std::span<const void* const> addresses,
-                                        bool copies_out);
+  [[nodiscard]] static Variant& variant(Bucket& bucket, std::span<const void* const> addresses);
 
   /// Forgets the graphs: the lane's memory has moved.
   void drop_graphs();

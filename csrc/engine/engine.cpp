@@ -101,14 +101,15 @@ void Engine::check(const Request& request) const {
                        "NumPy array");
     }
     if (request.stream && input.memory != Memory::kDevice) {
-      throw InputError("input '" + inputs()[index].name +
-                       "' is on the host: with stream=, all inputs must be on the device, since the "
-                       "call does not wait for copies");
+      throw InputError(
+          "input '" + inputs()[index].name +
+          "' is on the host: with stream=, all inputs must be on the device, since the "
+          "call does not wait for copies");
     }
   }
   if (!request.outputs.empty() && request.outputs.size() != outputs().size()) {
-    throw InputError("the engine gives " + std::to_string(outputs().size()) + " outputs, and out= " +
-                     std::to_string(request.outputs.size()));
+    throw InputError("the engine gives " + std::to_string(outputs().size()) +
+                     " outputs, and out= " + std::to_string(request.outputs.size()));
   }
   const bool waits = std::ranges::any_of(outputs(), &TensorSpec::on_host);
   if (request.stream && waits) {
@@ -159,8 +160,9 @@ Request Engine::image_request(const std::byte* images, const Shape& shape,
 void Engine::warm_up(std::vector<std::vector<Shape>> shapes) {
   cuda::check_not_forked();
   if (plan_->has_values()) {
-    throw InputError("warmup runs with zeros, and this engine computes shapes from values: run it "
-                     "with your own inputs instead");
+    throw InputError(
+        "warmup runs with zeros, and this engine computes shapes from values: run it "
+        "with your own inputs instead");
   }
   if (shapes.empty()) {
     for (int profile = 0; profile < plan_->profiles(); ++profile) {
@@ -201,9 +203,7 @@ std::vector<Shape> Engine::output_shapes(std::span<const Shape> shapes) {
   return lane->output_shapes(shapes);
 }
 
-MemoryReport Engine::memory() {
-  return {pool_.memory(), shared_ != nullptr ? shared_->size() : 0};
-}
+MemoryReport Engine::memory() { return {pool_.memory(), shared_ != nullptr ? shared_->size() : 0}; }
 
 void Engine::close() {
   pool_.close();

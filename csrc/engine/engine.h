@@ -19,9 +19,9 @@ namespace trtfast {
 
 struct EngineOptions {
   int device = 0;
-  int lanes = 2;                             // calls that may run at once
-  std::optional<std::size_t> max_queue;      // calls that may wait; none for any number
-  LaneOptions lane;                          // how each lane runs
+  int lanes = 2;                         // calls that may run at once
+  std::optional<std::size_t> max_queue;  // calls that may wait; none for any number
+  LaneOptions lane;                      // how each lane runs
   Sharing activations = Sharing::kLane;
   bool allow_unsupported_gpu = false;
   std::span<const std::byte> kernels;  // what Engine::kernels() gave in an earlier process

@@ -1,5 +1,5 @@
-// One way through an engine: a stream, the buffers of its tensors, a context for each profile in use,
-// and the graphs of the shapes in use.
+// One way through an engine: a stream, the buffers of its tensors, a context for each profile in
+// use, and the graphs of the shapes in use.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -32,6 +32,7 @@ struct Request {
   /// The caller's stream: the run is submitted to it, and run() does not wait.
   std::optional<cudaStream_t> stream = {};
   const cuda::Event* inputs_ready = nullptr;  // what has to happen on the device before
+  bool exact_shapes = false;                  // whether not to pad to a bucket
 };
 
 struct LaneOptions {
@@ -78,7 +79,8 @@ class Lane {
   void find_bucket(Run& run);
   Bucket& make_bucket(const Run& run);
   void place(Run& run);
-  void place_output(Run& run, std::size_t index);
+  bool place_input(Run& run, std::size_t index);
+  bool place_output(Run& run, std::size_t index);
   void copy_in(Run& run);
   void send_images(Slot& slot, const TensorView& input, cudaStream_t stream);
   void launch(Run& run);

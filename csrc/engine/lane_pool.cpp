@@ -89,8 +89,9 @@ LanePool::Lease LanePool::Place::lease(const Deadline& deadline) && {
     }
     if (!turn_->has_come) pool_->check_open();
     if (deadline && Clock::now() >= *deadline) {
-      throw DeadlineExceededError("no lane was free before the call's deadline, and it was not run: "
-                                  "give it more time, or the engine more lanes");
+      throw DeadlineExceededError(
+          "no lane was free before the call's deadline, and it was not run: "
+          "give it more time, or the engine more lanes");
     }
   }
   if (turn_->lane == nullptr) {

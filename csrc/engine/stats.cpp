@@ -48,8 +48,8 @@ Histogram::Summary Histogram::summary() const {
   summary.mean = static_cast<double>(sum_.load(std::memory_order_relaxed)) * 1e-9 /
                  static_cast<double>(summary.count);
   const auto percentile = [&](double share) {
-    const auto rank = static_cast<std::uint64_t>(
-        std::ceil(share * static_cast<double>(summary.count)));
+    const auto rank =
+        static_cast<std::uint64_t>(std::ceil(share * static_cast<double>(summary.count)));
     std::uint64_t below = 0;
     for (std::size_t index = 0; index < kClasses; ++index) {
       below += counts[index];
@@ -79,8 +79,8 @@ void Stats::add(const Timeline& times) noexcept {
 }
 
 void Stats::reset() noexcept {
-  for (auto* count : {&calls, &failures, &graph_hits, &graph_misses, &captures, &uncapturable,
-                      &padded}) {
+  for (auto* count :
+       {&calls, &failures, &graph_hits, &graph_misses, &captures, &uncapturable, &padded}) {
     count->store(0, std::memory_order_relaxed);
   }
   for (auto* part : {&queue, &compute_input, &infer, &output, &total}) part->reset();

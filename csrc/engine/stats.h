@@ -41,7 +41,8 @@ class Histogram {
   std::atomic<std::uint64_t> largest_ = 0;
 };
 
-/// The moments of a call. Between them lie Triton's four parts: queue, compute input, infer, output.
+/// The moments of a call. Between them lie Triton's four parts: queue, compute input, infer,
+/// output.
 struct Timeline {
   Clock::time_point asked = Clock::now();
   Clock::time_point started;   // it has a lane

@@ -9,17 +9,24 @@
 #include <thread>
 #include <vector>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include "cuda/check.h"
 
 namespace trtfast {
 namespace {
 
-// One copy by one thread is as fast up to here, measured with PCIe 5 and one core of 24 GB/s.
-constexpr std::size_t kSmall = std::size_t{256} << 10U;
-// Small enough that the GPU starts to fetch early, large enough that a transfer is worth its call.
-constexpr std::size_t kSmallestChunk = std::size_t{128} << 10U;
-constexpr std::size_t kLargestChunk = std::size_t{512} << 10U;
-constexpr std::size_t kChunks = 16;  // of a copy between the two
+// Up to here one thread is as fast as several.
+constexpr std::size_t kSmall = std::size_t{128} << 10U;
+// Up to here all is copied and then sent at once: a call for each chunk would take longer than the
+// copy does with helpers.
+constexpr std::size_t kMedium = std::size_t{2} << 20U;
+// Small enough that all threads end at about the same time and that the GPU fetches early; chunks
+// that are ready together are sent together.
+constexpr std::size_t kMediumChunk = std::size_t{64} << 10U;
+constexpr std::size_t kLargeChunk = std::size_t{256} << 10U;
 constexpr unsigned kMostHelpers = 7;
 // How long a helper looks for the next copy before it sleeps: waking it takes as long as a copy.
 constexpr std::chrono::milliseconds kAwake{2};
@@ -30,6 +37,36 @@ void pause() noexcept {
 #else
   std::this_thread::yield();
 #endif
+}
+
+/// Copies past the caches what no cache could hold: else each line of the target would be read
+/// before it is written, and threads that copy together share the memory's bandwidth.
+void copy_chunk(std::byte* to, const std::byte* from, std::size_t bytes, bool past_caches) {
+#if defined(__SSE2__)
+  constexpr std::size_t kLine = 64;
+  if (past_caches && reinterpret_cast<std::uintptr_t>(to) % kLine == 0) {
+    const std::size_t lines = bytes / kLine;
+    for (std::size_t line = 0; line < lines; ++line) {
+      const auto* source = reinterpret_cast<const __m128i*>(from + (line * kLine));
+      auto* target = reinterpret_cast<__m128i*>(to + (line * kLine));
+      const __m128i a = _mm_loadu_si128(source);
+      const __m128i b = _mm_loadu_si128(source + 1);
+      const __m128i c = _mm_loadu_si128(source + 2);
+      const __m128i d = _mm_loadu_si128(source + 3);
+      _mm_stream_si128(target, a);
+      _mm_stream_si128(target + 1, b);
+      _mm_stream_si128(target + 2, c);
+      _mm_stream_si128(target + 3, d);
+    }
+    _mm_sfence();  // before anybody is told
+    to += lines * kLine;
+    from += lines * kLine;
+    bytes -= lines * kLine;
+  }
+#else
+  static_cast<void>(past_caches);
+#endif
+  if (bytes > 0) std::memcpy(to, from, bytes);
 }
 
 /// A copy that is cut into chunks. Whoever is free takes the next.
@@ -45,22 +82,20 @@ struct Job {
   }
   void run(std::size_t index) const {
     const std::size_t begin = index * chunk;
-    std::memcpy(to + begin, from + begin, end_of(index) - begin);
+    copy_chunk(to + begin, from + begin, end_of(index) - begin, bytes > kMedium);
   }
 };
 
 Job job_of(std::byte* to, const std::byte* from, std::size_t bytes) {
-  constexpr std::size_t kPage = 4096;
-  const std::size_t even = (bytes / kChunks + kPage) / kPage * kPage;
-  return {to, from, bytes, std::clamp(even, kSmallestChunk, kLargestChunk)};
+  return {to, from, bytes, bytes > kMedium ? kLargeChunk : kMediumChunk};
 }
 
 /// The threads that help, of which one copy at a time makes use: where several calls copy at once,
 /// the others do so alone, and all cores have work. Never ends, as its threads serve every engine.
 ///
 /// A chunk is claimed by counting down `left_`, which also holds the job's number: so a helper that
-/// wakes late cannot claim of another job than it looked at. While a claimed chunk is not ready, the
-/// job stays as it is.
+/// wakes late cannot claim of another job than it looked at. While a claimed chunk is not ready,
+/// the job stays as it is.
 class Crew {
  public:
   static Crew& instance() {
@@ -84,13 +119,12 @@ class Crew {
     const Settled settled(*this);
     std::size_t told = 0;
     while (told < job.count()) {
-      const bool worked = take_one();
       std::size_t ready = told;
       while (ready < job.count() && ready_[ready].load(std::memory_order_acquire)) ++ready;
       if (ready > told) {
         done(ready);
         told = ready;
-      } else if (!worked) {
+      } else if (!take_one()) {
         pause();
       }
     }
@@ -183,6 +217,11 @@ void send(std::byte* device, std::byte* pinned, const std::byte* source, std::si
     return;
   }
   const Job job = job_of(pinned, source, bytes);
+  if (bytes <= kMedium) {
+    Crew::instance().run(job, wait, [](std::size_t) {});
+    transfer(0, bytes);
+    return;
+  }
   std::size_t sent = 0;
   Crew::instance().run(job, wait, [&](std::size_t ready) {
     const std::size_t end = job.end_of(ready - 1);

@@ -1,0 +1,207 @@
+// Where the tensors of a run are, and how they get there and back.
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "engine/run.h"
+#include "engine/transfer.h"
+#include "error.h"
+#include "kernels/normalize.h"
+
+namespace trtfast {
+namespace {
+
+// Up to here a transfer belongs to the run, and so to its graph; a longer one is worth a call of
+// its own, since it then goes on while the graph is launched.
+constexpr std::size_t kShort = std::size_t{64} << 10U;
+
+bool is_aligned(const void* address) noexcept {
+  return reinterpret_cast<std::uintptr_t>(address) % kAlignment == 0;
+}
+
+void check_shape(const TensorSpec& spec, const OutputView& given, const Shape& shape) {
+  if (given.shape == shape) return;
+  throw InputError("out: output '" + spec.name + "' has the shape " + str(shape) +
+                   " for these inputs, and the array given for it " + str(given.shape));
+}
+
+/// What TensorRT has told of an output whose shape depends on data.
+void check_found(const TensorSpec& spec, const Slot& slot, const OutputView* given) {
+  if (!slot.told) throw Error("TensorRT did not tell the shape of output '" + spec.name + "'");
+  if (byte_size(slot.found, spec.dtype) > slot.device.size()) {
+    throw Error("TensorRT gave output '" + spec.name + "' the shape " + str(slot.found) +
+                ", which needs more memory than it asked for");
+  }
+  if (given != nullptr) check_shape(spec, *given, slot.found);
+}
+
+}  // namespace
+
+// Decides where each tensor is on the device, and which copies belong to the run: what a graph of
+// it bakes in.
+void Lane::place(Run& run) {
+  run.addresses.assign(2 * (inputs_.size() + outputs_.size()), nullptr);
+  run.results.resize(outputs_.size());
+  bool moved = false;
+  for (std::size_t index = 0; index < inputs_.size(); ++index) moved |= place_input(run, index);
+  for (std::size_t index = 0; index < outputs_.size(); ++index) moved |= place_output(run, index);
+  if (moved) buckets_.drop_graphs();
+  run.news = moved;
+  run.variant = &Buckets::variant(*run.bucket, run.addresses);
+}
+
+bool Lane::place_input(Run& run, std::size_t index) {
+  const TensorSpec& spec = plan_->inputs()[index];
+  const TensorView& input = run.request.inputs[index];
+  Slot& slot = inputs_[index];
+  if (spec.on_host) return false;
+  if (input.memory == Memory::kDevice && !run.rows && input.data != nullptr &&
+      is_aligned(input.data)) {
+    run.input(index) = input.data;
+    run.has_callers_address = true;
+    return false;
+  }
+  bool moved = slot.reserve_device(byte_size(run.shapes[index], spec.dtype));
+  run.input(index) = slot.device.data();
+  const std::size_t bytes = byte_size(input.shape, spec.dtype);
+  if (bytes > kShort || run.rows || input.table != nullptr) return moved;
+  if (input.memory == Memory::kPinned) {
+    run.source(index) = input.data;
+    run.has_callers_address = true;
+  } else if (input.memory == Memory::kPageable) {
+    moved |= slot.reserve_pinned(bytes);
+    run.source(index) = slot.pinned.data();
+  }
+  return moved;
+}
+
+bool Lane::place_output(Run& run, std::size_t index) {
+  const TensorSpec& spec = plan_->outputs()[index];
+  const Shape& shape = run.bucket->outputs[index];
+  const auto* given = run.view(index);
+  Slot& slot = outputs_[index];
+  run.results[index].dtype = spec.dtype;
+  if (is_dynamic(shape)) return false;  // known only once it has run
+  const Shape cut = run.cut(shape);
+  if (given != nullptr) check_shape(spec, *given, cut);
+  const std::size_t bytes = byte_size(shape, spec.dtype);
+  bool moved = false;
+  if (spec.on_host || run.is_staged(index)) moved |= slot.reserve_pinned(bytes);
+  if (spec.on_host) return moved;
+  const void* place = nullptr;
+  if (given != nullptr && given->memory == Memory::kDevice) {
+    place = given->data;
+  } else if (given == nullptr && run.request.device_outputs) {
+    run.results[index].device =
+        cuda::PooledMemory(plan_->device(), byte_size(cut, spec.dtype), run.stream);
+    place = run.results[index].device.data();
+  }
+  if (place != nullptr && !run.rows && is_aligned(place)) {
+    run.output(index) = place;
+    run.has_callers_address = true;
+    return moved;
+  }
+  moved |= slot.reserve_device(bytes);
+  run.output(index) = slot.device.data();
+  if (run.is_staged(index)) {
+    run.target(index) = slot.pinned.data();
+  } else if (given != nullptr && given->memory == Memory::kPinned && !run.rows) {
+    run.target(index) = given->data;
+    run.has_callers_address = true;
+  }
+  return moved;
+}
+
+void Lane::copy_in(Run& run) {
+  for (std::size_t index = 0; index < inputs_.size(); ++index) {
+    const TensorSpec& spec = plan_->inputs()[index];
+    const TensorView& input = run.request.inputs[index];
+    Slot& slot = inputs_[index];
+    if (spec.on_host) continue;  // make_bucket() has given its value
+    auto* const target = slot.device.data();
+    if (run.input(index) != target) continue;  // it is where the caller has it
+    const std::size_t bytes = byte_size(input.shape, spec.dtype);
+    if (run.source(index) != nullptr) {  // the run copies it, from where it has to be first
+      const bool is_there = run.source(index) == input.data;
+      if (!is_there && bytes > 0) std::memcpy(slot.pinned.data(), input.data, bytes);
+    } else if (input.table != nullptr) {
+      send_images(slot, input, run.stream);
+    } else if (input.memory == Memory::kPageable) {
+      slot.pinned.reserve(bytes);
+      send(target, slot.pinned.data(), input.data, bytes, run.stream, options_.wait);
+    } else {
+      copy_async(
+          target, input.data, bytes,
+          input.memory == Memory::kDevice ? cudaMemcpyDeviceToDevice : cudaMemcpyHostToDevice,
+          run.stream);
+    }
+    if (run.rows) {  // rows that nobody asked for
+      const std::size_t whole = byte_size(run.shapes[index], spec.dtype);
+      TRTFAST_CUDA(cudaMemsetAsync(target + bytes, 0, whole - bytes, run.stream));
+    }
+  }
+}
+
+void Lane::send_images(Slot& slot, const TensorView& input, cudaStream_t stream) {
+  // The table goes in front of the images, so that it travels with the first of them.
+  constexpr std::size_t kTableBytes = kernels::kTableSize * sizeof(float);
+  const std::size_t bytes = byte_size(input.shape, DataType::kUint8);
+  slot.pinned.reserve(kTableBytes + bytes);
+  slot.images.reserve(kTableBytes + bytes);
+  const auto* table = reinterpret_cast<const std::byte*>(input.table);
+  send(slot.images.data(), slot.pinned.data(), table, kTableBytes, stream, options_.wait);
+  send(slot.images.data() + kTableBytes, slot.pinned.data() + kTableBytes, input.data, bytes,
+       stream, options_.wait);
+  kernels::normalize(reinterpret_cast<const std::uint8_t*>(slot.images.data() + kTableBytes),
+                     input.shape[0], input.shape[2] * input.shape[3],
+                     reinterpret_cast<const float*>(slot.images.data()), slot.device.data(),
+                     input.dtype, stream);
+}
+
+// What goes to memory that no graph knows.
+void Lane::copy_out(Run& run) {
+  for (std::size_t index = 0; index < outputs_.size(); ++index) {
+    const TensorSpec& spec = plan_->outputs()[index];
+    Slot& slot = outputs_[index];
+    Tensor& result = run.results[index];
+    const auto* given = run.view(index);
+    const bool depends_on_data = is_dynamic(run.bucket->outputs[index]);
+    if (depends_on_data) check_found(spec, slot, given);
+    result.shape = depends_on_data ? slot.found : run.cut(run.bucket->outputs[index]);
+    if (spec.on_host || run.target(index) != nullptr) continue;  // submit() has copied it
+    const std::size_t bytes = byte_size(result.shape, spec.dtype);
+    std::byte* target = given != nullptr ? given->data : result.device.data();
+    if (run.is_staged(index)) {
+      slot.pinned.reserve(bytes);
+      target = slot.pinned.data();
+    } else if (target == nullptr && bytes > 0) {
+      result.device = cuda::PooledMemory(plan_->device(), bytes, run.stream);
+      target = result.device.data();
+    }
+    if (!depends_on_data && target == run.output(index)) continue;  // TensorRT has put it there
+    const bool to_host =
+        run.is_staged(index) || (given != nullptr && given->memory == Memory::kPinned);
+    copy_async(target, slot.device.data(), bytes,
+               to_host ? cudaMemcpyDeviceToHost : cudaMemcpyDeviceToDevice, run.stream);
+  }
+}
+
+std::vector<Tensor> Lane::collect(Run& run) {
+  for (std::size_t index = 0; index < outputs_.size(); ++index) {
+    Tensor& result = run.results[index];
+    const auto* given = run.view(index);
+    result.device.set_last_user(run.request.stream.value_or(nullptr));
+    if (!run.is_staged(index) && !plan_->outputs()[index].on_host) continue;
+    const std::size_t bytes = byte_size(result.shape, result.dtype);
+    std::byte* target = given != nullptr ? given->data : nullptr;
+    if (target == nullptr) {
+      result.data = std::make_unique_for_overwrite<std::byte[]>(bytes);
+      target = result.data.get();
+    }
+    copy(target, outputs_[index].pinned.data(), bytes, options_.wait);
+  }
+  return std::move(run.results);
+}
+
+}  // namespace trtfast
