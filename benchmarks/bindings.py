@@ -60,6 +60,15 @@ class Plan:
         (taken,) = (name for name in names if name != given)
         return given, taken
 
+    def profile_of(self, shape: tuple[int, ...]) -> int:
+        """The first optimisation profile that holds a shape of the input."""
+        given, _ = self.names()
+        for index in range(self.engine.num_optimization_profiles):
+            low, _, high = self.engine.get_tensor_profile_shape(given, index)
+            if all(a <= size <= b for a, size, b in zip(low, shape, high, strict=True)):
+                return index
+        raise RuntimeError(f"no profile holds {shape}")
+
     def dtype(self, name: str) -> np.dtype[Any]:
         return np.dtype(self._trt.nptype(self.engine.get_tensor_dtype(name)))
 
@@ -70,10 +79,12 @@ class Loop:
     def __init__(self, plan: Plan, shape: tuple[int, ...]) -> None:
         given, taken = plan.names()
         self._context = plan.context()
-        if not self._context.set_input_shape(given, shape):
-            raise RuntimeError(f"the engine does not take the shape {shape}")
         self.stream = torch.cuda.Stream()
         self._handle = self.stream.cuda_stream
+        self._context.set_optimization_profile_async(plan.profile_of(shape), self._handle)
+        self.synchronize()
+        if not self._context.set_input_shape(given, shape):
+            raise RuntimeError(f"the engine does not take the shape {shape}")
         self.host_input, self._input = _buffers(shape, plan.dtype(given))
         out_shape = tuple(self._context.get_tensor_shape(taken))
         self.host_output, self._output = _buffers(out_shape, plan.dtype(taken))

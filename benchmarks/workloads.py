@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 Batch = NDArray[np.float32]
 
+BUCKETS = (1, 8, 32)
 MODELS = ("resnet50", "mobilenet_v3_large", "efficientnet_lite0", "vit_b_16")
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A model, and its engine in half precision for batches of 1 to 32."""
+    """A model, and its engine in half precision for batches of 1, 8 and 32."""
 
     name: str
     module: torch.nn.Module
@@ -44,7 +45,7 @@ def prepare(model: Model, folder: Path) -> Workload:
     """Export and build a model, unless the folder has it from before; then no time is known."""
     onnx, plan = folder / f"{model.name}.onnx", folder / f"{model.name}.engine"
     exported = _unless(onnx, lambda: trtfast.export(model.module, model.sample, onnx))
-    built = _unless(plan, lambda: trtfast.build(onnx, plan, precision="fp16"))
+    built = _unless(plan, lambda: trtfast.build(onnx, plan, precision="fp16", buckets=BUCKETS))
     return Workload(model.name, model.module, model.preprocess.size, plan, exported, built)
 
 

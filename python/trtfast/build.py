@@ -12,7 +12,7 @@ from . import backend as backends
 from . import precision as precisions
 from .errors import BuildError, InputError
 from .passport import Passport
-from .shapes import profiles_for
+from .shapes import buckets_for, profiles_for
 
 if TYPE_CHECKING:
     import os
@@ -40,6 +40,7 @@ def build(
     min_shapes: Shapes | None = None,
     opt_shapes: Shapes | None = None,
     max_shapes: Shapes | None = None,
+    buckets: Sequence[int | Sequence[int] | Shapes] = (),
     profiles: Sequence[Mapping[str, ShapeRange]] | None = None,
     workspace: int | None = None,
     optimization_level: int | None = None,
@@ -67,6 +68,10 @@ def build(
         Names of ONNX nodes that stay in float32.
     min_shapes, opt_shapes, max_shapes : mapping from input name to shape, optional
         The range of each dynamic input; see :func:`trtfast.shapes.profiles_for`.
+    buckets : sequence of int, of shapes, or of mappings from input name to shape
+        Shapes that the engine will see most, as ``(1, 8, 32)`` for these batch sizes. Each gets a
+        profile, and so kernels, of its own; where ranges are given too, they serve the rest. See
+        :func:`trtfast.shapes.buckets_for`, and ``pad_to_bucket`` of :class:`trtfast.Engine`.
     profiles : sequence of mapping from input name to ShapeRange, optional
         Several optimisation profiles, instead of the above.
     workspace : int, optional
@@ -110,7 +115,9 @@ def build(
     cast = precisions.cast(source, precision, keep_io=keep_io, keep_fp32=keep_fp32)
     inputs, outputs = model.specs(cast)
     if profiles is None:
-        profiles = profiles_for(inputs, min_shapes, opt_shapes, max_shapes)
+        profiles = buckets_for(inputs, buckets)
+        if not buckets or min_shapes or opt_shapes or max_shapes:
+            profiles += profiles_for(inputs, min_shapes, opt_shapes, max_shapes)
     options = {
         "precision": precision,
         "keep_io": keep_io,

@@ -118,15 +118,16 @@ class Engine:
         if preprocess is None and self._passport is not None and self._passport.preprocess:
             preprocess = Preprocess.from_dict(self._passport.preprocess)
         self._preprocess = preprocess
-        version = passport.plan_version(plan)
-        library = backends.select(backend, device=backends.gpu(device), version=version)
-        if version is not None and version != library.version:
-            raise EngineIncompatibleError(
-                f"this plan was built by version {version}, and {library.product} "
-                f"{library.version} in {library.path} would load it: build it again from the ONNX "
-                f"file with trtfast.build(), or install version {version}."
-            )
-        gpu = backends.require_gpu(device)
+        with sources.checking(source, plan, self._passport):
+            version = passport.plan_version(plan)
+            library = backends.select(backend, device=backends.gpu(device), version=version)
+            if version is not None and version != library.version:
+                raise EngineIncompatibleError(
+                    f"this plan was built by version {version}, and {library.product} "
+                    f"{library.version} in {library.path} would load it: build it again from the ONNX "
+                    f"file with trtfast.build(), or install version {version}."
+                )
+            gpu = backends.require_gpu(device)
         allowed = backends.is_gpu_allowed(allow_unsupported_gpu)
         # All that the kernels which TensorRT-RTX compiles depend on.
         self._kernels_key = cache.key_of(

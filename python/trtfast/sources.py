@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +14,11 @@ from .errors import EngineIncompatibleError, InputError
 from .passport import Passport
 
 if TYPE_CHECKING:
-    import os
+    from collections.abc import Iterator
 
     from ._plan import Plan
 
-__all__ = ["read", "rebuilt"]
+__all__ = ["checking", "read", "rebuilt"]
 
 
 def rebuilt(
@@ -44,14 +47,14 @@ def rebuilt(
 
 
 def read(source: str | os.PathLike[str] | bytes) -> tuple[Plan, Passport | None]:
-    """Return a plan and what its passport says of it.
+    """Return a plan and what its passport says of it; :func:`checking` compares the two.
 
     Raises
     ------
     InputError
         If there is no such file.
     EngineIncompatibleError
-        If it is not the plan that its passport describes.
+        If the passport cannot be read.
     """
     if isinstance(source, bytes):
         return source, None
@@ -62,11 +65,35 @@ def read(source: str | os.PathLike[str] | bytes) -> tuple[Plan, Passport | None]
         )
     if not path.is_file():
         raise InputError(f"there is no engine file {path}")
-    plan = _plan.mapped(path)
-    known = Passport.of(path)
-    if known is not None and not known.describes(plan):
-        raise EngineIncompatibleError(
-            f"{path} is not the plan that its passport {passport.path_of(path).name} describes: it "
-            "is damaged or was replaced. Build it again, or delete the passport."
-        )
-    return plan, known
+    return _plan.mapped(path), Passport.of(path)
+
+
+@contextmanager
+def checking(
+    source: str | os.PathLike[str] | bytes, plan: Plan, known: Passport | None
+) -> Iterator[None]:
+    """Check that a plan is that of its passport, while the body gets ready to load it.
+
+    Hashing takes about as long as CUDA and TensorRT take to start. A plan that is damaged is told
+    of first, whatever else is wrong.
+
+    Raises
+    ------
+    EngineIncompatibleError
+        If it is not.
+    """
+    if known is None:
+        yield
+        return
+    with ThreadPoolExecutor(1) as pool:
+        is_right = pool.submit(known.describes, plan)
+        try:
+            yield
+        finally:
+            if not is_right.result():
+                path = Path(os.fsdecode(source))
+                raise EngineIncompatibleError(
+                    f"{path} is not the plan that its passport {passport.path_of(path).name} "
+                    "describes: it is damaged or was replaced. Build it again, or delete the "
+                    "passport."
+                )
