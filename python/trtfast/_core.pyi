@@ -15,18 +15,24 @@ import typing_extensions
 __all__: list[str] = [
     "BuildResult",
     "Device",
+    "DeviceArray",
     "Engine",
     "LayerInfo",
     "Library",
+    "PendingCall",
     "ShapeRange",
     "TensorSpec",
     "build",
+    "close_completions",
     "close_log",
     "devices",
     "driver_version",
+    "infer_async",
     "inspect",
     "merge_timings",
+    "pinned_array",
     "set_log_threshold",
+    "take_completed",
     "take_log",
 ]
 
@@ -98,6 +104,43 @@ class BuildResult:
         TensorRT's timing cache; empty where it keeps none.
         """
 
+class DeviceArray:
+    """
+    An array on the GPU, for other libraries to take without a copy: torch.from_dlpack(x), cupy.from_dlpack(x). Streams that use it must live as long as it does.
+    """
+    def __dlpack__(
+        self,
+        *,
+        stream: typing.SupportsInt | typing.SupportsIndex | None = None,
+        max_version: typing.Any = None,
+        dl_device: typing.Any = None,
+        copy: bool | None = None,
+    ) -> typing_extensions.CapsuleType: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+    def numpy(self) -> numpy.ndarray:
+        """
+        A copy on the host, once the array is filled.
+        """
+    @property
+    def __cuda_array_interface__(self) -> dict: ...
+    @property
+    def device(self) -> int:
+        """
+        The GPU's index.
+        """
+    @property
+    def dtype(self) -> numpy.dtype[typing.Any]:
+        """
+        numpy.dtype
+        """
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def shape(self) -> tuple:
+        """
+        tuple of int
+        """
+
 class ShapeRange:
     @property
     def max(self) -> list[int]: ...
@@ -124,19 +167,31 @@ class Engine:
         self,
         library: Library,
         plan: typing_extensions.Buffer,
+        *,
         device: typing.SupportsInt | typing.SupportsIndex,
         lanes: typing.SupportsInt | typing.SupportsIndex,
+        cuda_graph: bool,
+        spin: bool,
+        max_queue: typing.SupportsInt | typing.SupportsIndex | None,
+        shared_activations: bool,
+        pad_to_bucket: bool,
         allow_unsupported_gpu: bool,
         kernels: typing_extensions.Buffer,
     ) -> None: ...
     def close(self) -> None: ...
-    def infer(self, inputs: collections.abc.Sequence[numpy.ndarray]) -> list[numpy.ndarray]:
+    def infer(
+        self,
+        inputs: typing.Any,
+        out: typing.Any,
+        stream: typing.SupportsInt | typing.SupportsIndex | None,
+        deadline: typing.SupportsFloat | typing.SupportsIndex | None,
+    ) -> typing.Any:
         """
-        Arrays in the order of inputs; outputs likewise.
+        Runs; None where inputs are not exactly what the engine takes.
         """
     def infer_images(
         self, images: numpy.typing.NDArray[numpy.uint8], table: numpy.typing.NDArray[numpy.float32]
-    ) -> list[numpy.ndarray]:
+    ) -> typing.Any:
         """
         Images uint8 (n, height, width, 3), with their table.
         """
@@ -148,14 +203,52 @@ class Engine:
         """
         The kernels that TensorRT-RTX compiled, to keep for the next process.
         """
+    def memory(self) -> dict: ...
+    def output_shapes(
+        self,
+        shapes: collections.abc.Sequence[
+            collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]
+        ],
+    ) -> list[list[int]]:
+        """
+        The outputs' shapes for these of the inputs.
+        """
+    def profile(
+        self, inputs: typing.Any, runs: typing.SupportsInt | typing.SupportsIndex
+    ) -> list[tuple[str, float]] | None:
+        """
+        Milliseconds of each layer; None where inputs are not exactly what the engine takes.
+        """
+    def reset_stats(self) -> None: ...
+    def stats(self) -> dict: ...
     def take_new_kernels(self) -> bool:
         """
         Whether kernels were compiled since this was last asked.
+        """
+    def warm_up(
+        self,
+        shapes: collections.abc.Sequence[
+            collections.abc.Sequence[
+                collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]
+            ]
+        ],
+    ) -> None:
+        """
+        Captures graphs for sets of shapes; for none, for the profiles' best shapes.
         """
     @property
     def inputs(self) -> list[TensorSpec]: ...
     @property
     def outputs(self) -> list[TensorSpec]: ...
+
+class PendingCall:
+    """
+    A call under way.
+    """
+    def cancel(self) -> bool:
+        """
+        Takes the call back; False where it has begun.
+        """
 
 def build(
     library: Library,
@@ -183,6 +276,11 @@ def build(
     Builds a plan from a serialised ONNX model; sink takes its bytes, piece by piece.
     """
 
+def close_completions() -> None:
+    """
+    Lets take_completed() return for good.
+    """
+
 def close_log() -> None:
     """
     Lets take_log() return for good.
@@ -196,6 +294,16 @@ def devices() -> tuple[list[Device], str]:
 def driver_version() -> int:
     """
     The CUDA version that the driver supports, as in 13000; 0 without a driver.
+    """
+
+def infer_async(
+    engine: Engine,
+    inputs: typing.Any,
+    future: typing.Any,
+    deadline: typing.SupportsFloat | typing.SupportsIndex | None,
+) -> PendingCall | None:
+    """
+    Begins a call; None where inputs are not exactly what the engine takes.
     """
 
 def inspect(
@@ -217,9 +325,22 @@ def merge_timings(
     What two builds measured on a GPU, as one.
     """
 
+def pinned_array(
+    shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    dtype: numpy.dtype[typing.Any],
+) -> numpy.ndarray:
+    """
+    A page-locked NumPy array of zeros, which the GPU reads and writes by itself.
+    """
+
 def set_log_threshold(severity: typing.SupportsInt | typing.SupportsIndex) -> None:
     """
     Keeps lines up to this severity: 0 internal error to 4 verbose.
+    """
+
+def take_completed() -> list[tuple]:
+    """
+    Waits for calls that have ended, as (future, results, exception); empty once closed.
     """
 
 def take_log() -> list[tuple[int, str]]:

@@ -206,7 +206,13 @@ struct Context : Object {
   Position profile_change;            // the last one
   std::optional<Arguments> ran_with;  // that enqueue, where it did not fail
   std::size_t enqueues = 0;
+  void* profiler = nullptr;
+  bool emits_profile = true;  // each enqueue, rather than reportToProfiler
+  bool has_profile = false;   // of the last enqueue, not reported yet
 };
+
+/// Tells a context's profiler of its last run.
+void report(Context& context) noexcept;
 
 /// The implementation behind a public object that the user passes; null if it is no live T.
 template <class T>
