@@ -76,6 +76,7 @@ class Bench {
   static std::vector<tensorrt::OutputAllocator> allocators_for(const Plan& plan,
                                                                std::vector<Slot>& outputs) {
     std::vector<tensorrt::OutputAllocator> allocators;
+    allocators.reserve(outputs.size());
     for (auto& output : outputs) {
       allocators.emplace_back(plan.library().abi().generation(), output);
     }

@@ -77,9 +77,9 @@ struct TimingCache : Object {
   const Object* builder = nullptr;  // that uses it
 };
 
-/// A timing cache from its bytes, of which there may be none.
-void* create_timing_cache(void* config, const void* data, std::size_t size) noexcept;
-bool set_timing_cache(void* config, const void* cache, bool ignore_mismatch) noexcept;
+/// Of a configuration: a timing cache from its bytes, of which there may be none; and its use.
+void* create_timing_cache(void* self, const void* data, std::size_t size) noexcept;
+bool set_timing_cache(void* self, const void* face, bool ignore_mismatch) noexcept;
 
 struct Config : Object {
   static constexpr Kind kKind = Kind::kConfig;
