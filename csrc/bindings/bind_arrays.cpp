@@ -126,7 +126,8 @@ py::array to_numpy(const Handle& array) {
   return copy;
 }
 
-py::array pinned_array(const Shape& shape, const py::dtype& dtype) {
+py::array pinned_array(const Shape& shape, const py::object& type) {
+  const auto dtype = py::dtype::from_args(type);
   std::size_t bytes = static_cast<std::size_t>(dtype.itemsize());
   for (const auto size : shape) {
     if (size < 0 || __builtin_mul_overflow(bytes, static_cast<std::size_t>(size), &bytes)) {
@@ -169,7 +170,7 @@ void register_arrays(py::module_& module) {
       .def_property_readonly(
           "device", [](const Handle& array) { return array->tensor().device.device(); },
           "The GPU's index.")
-      .def("numpy", &to_numpy, "A copy on the host, once the array is filled.")
+      .def("copy_to_host", &to_numpy, "A NumPy copy, once the array is filled.")
       .def("__dlpack__", &to_dlpack, py::kw_only(), py::arg("stream") = py::none(),
            py::arg("max_version") = py::none(), py::arg("dl_device") = py::none(),
            py::arg("copy") = py::none())

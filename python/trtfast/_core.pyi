@@ -117,9 +117,9 @@ class DeviceArray:
         copy: bool | None = None,
     ) -> typing_extensions.CapsuleType: ...
     def __dlpack_device__(self) -> tuple[int, int]: ...
-    def numpy(self) -> numpy.ndarray:
+    def copy_to_host(self) -> numpy.ndarray:
         """
-        A copy on the host, once the array is filled.
+        A NumPy copy, once the array is filled.
         """
     @property
     def __cuda_array_interface__(self) -> dict: ...
@@ -326,8 +326,7 @@ def merge_timings(
     """
 
 def pinned_array(
-    shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
-    dtype: numpy.dtype[typing.Any],
+    shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], dtype: typing.Any
 ) -> numpy.ndarray:
     """
     A page-locked NumPy array of zeros, which the GPU reads and writes by itself.

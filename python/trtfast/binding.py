@@ -25,6 +25,7 @@ __all__ = [
     "check_profiles",
     "check_shape",
     "image_preprocess",
+    "sets_of",
     "shapes_of",
     "stream_handle",
     "unbind",
@@ -150,6 +151,17 @@ def shapes_of(shapes: Shapes, specs: Sequence[TensorSpec]) -> dict[str, Shape]:
         check_shape(wanted[spec.name], spec)
     check_profiles(wanted, specs)
     return wanted
+
+
+def sets_of(
+    shapes: Shapes | Sequence[Shapes], specs: Sequence[TensorSpec]
+) -> list[dict[str, Shape]]:
+    """Return sets of shapes for all inputs: of one such set or a list of them; none for None."""
+    if shapes is None:
+        return []
+    one = isinstance(shapes, Mapping) or all(isinstance(item, int) for item in shapes)
+    sets: Sequence[Any] = [shapes] if one else list(shapes)
+    return [shapes_of(given, specs) for given in sets]
 
 
 def alone(arrays: dict[str, T]) -> T | dict[str, T]:

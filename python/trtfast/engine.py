@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from . import _core, binding, cache, futures, passport, sources
 from . import backend as backends
 from .errors import EngineIncompatibleError, InputError
-from .passport import Passport
 from .preprocess import Preprocess
 from .report import EngineStats, LayerTime, MemoryReport
 from .spec import ShapeRange, TensorSpec
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from .binding import Shapes
     from .futures import InferenceFuture
+    from .passport import Passport
     from .preprocess import Image
     from .spec import Outputs
 
@@ -35,9 +35,9 @@ logger = logging.getLogger("trtfast")
 class Engine:
     """A TensorRT engine on a GPU.
 
-    One engine serves calls from any number of threads, and from asyncio; each call runs on a lane of
-    its own, with an execution context, a CUDA stream, page-locked buffers and captured graphs, and
-    without the GIL. Calls that find no free lane wait, in the order of their arrival.
+    One engine serves calls from any number of threads, and from asyncio; each call runs on a lane
+    of its own, with an execution context, a CUDA stream, page-locked buffers and captured graphs,
+    and without the GIL. Calls that find no free lane wait, in the order of their arrival.
 
     Parameters
     ----------
@@ -49,8 +49,8 @@ class Engine:
         How many calls run at once, 1 or more. Each needs memory for a context and buffers; see
         :meth:`memory_report`.
     cuda_graph : bool
-        Whether the second call with the same shapes is captured, and those after it replay it in one
-        launch. The bits of the outputs are the same.
+        Whether a lane captures its first run of some shapes, for later ones to be one launch. The
+        bits of the outputs are the same. See :meth:`warmup`.
     wait : "spin" or "block"
         How a call waits for the GPU: "spin" is quickest and keeps a core busy, "block" sleeps, and
         answers some 50 to 100 microseconds later.
@@ -314,11 +314,10 @@ class Engine:
         InputError
             If a shape does not fit, or the engine computes shapes from inputs' values.
         """
-        sets = shapes if isinstance(shapes, list) else [] if shapes is None else [shapes]
         self._core.warm_up(
             [
                 [list(wanted[spec.name]) for spec in self._inputs]
-                for wanted in (binding.shapes_of(given, self._inputs) for given in sets)
+                for wanted in binding.sets_of(shapes, self._inputs)
             ]
         )
         if self._core.take_new_kernels():

@@ -23,11 +23,11 @@ logger = logging.getLogger("trtfast")
 
 
 class InferenceFuture(concurrent.futures.Future[Any]):
-    """What :meth:`Engine.infer_async` returns: a future of the standard library that can be awaited.
+    """What :meth:`Engine.infer_async` returns: a future as the standard library's, and awaitable.
 
-    ``result(timeout)`` waits, ``add_done_callback(function)`` has the function called with the future
-    on a thread of trtfast's, and ``await future`` works on any running event loop of asyncio's kind
-    without blocking it. ``cancel()`` takes a call back that has not begun; a call that runs ends.
+    ``result(timeout)`` waits, ``add_done_callback(function)`` has the function called with the
+    future on a thread of trtfast's, and ``await future`` works on any running event loop of
+    asyncio's kind without blocking it. ``cancel()`` takes a call back that has not begun.
     """
 
     _call: _core.PendingCall | None = None

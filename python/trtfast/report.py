@@ -88,12 +88,11 @@ class EngineStats:
     @classmethod
     def of(cls, counted: Mapping[str, Any]) -> Self:
         """Make it from what the core has counted."""
-        return cls(
-            **{
-                name: Times(**value) if isinstance(value, dict) else value
-                for name, value in counted.items()
-            }
-        )
+        values: dict[str, Any] = {
+            name: Times(**value) if isinstance(value, dict) else value
+            for name, value in counted.items()
+        }
+        return cls(**values)
 
 
 @dataclass(frozen=True)
