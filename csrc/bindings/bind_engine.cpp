@@ -27,6 +27,23 @@ py::object infer(Engine& engine, const py::object& inputs, const py::object& out
   return to_results(engine, *arguments, std::move(outputs));
 }
 
+using LayerTimes = std::vector<std::pair<py::str, double>>;
+
+/// None where inputs have to be cast or copied first, or their fault told.
+std::optional<LayerTimes> profile(Engine& engine, const py::object& inputs, int runs) {
+  auto arguments = read_arguments(engine, inputs, py::none(), std::nullopt);
+  if (!arguments) return std::nullopt;
+  std::vector<LayerTime> layers;
+  {
+    const ReleasedGil released;
+    arguments->request.inputs_ready = arguments->ready();
+    layers = engine.profile(arguments->request, runs);
+  }
+  LayerTimes times;
+  for (const auto& layer : layers) times.emplace_back(decoded(layer.name), layer.milliseconds);
+  return times;
+}
+
 using Pixels = py::array_t<std::uint8_t, py::array::c_style>;
 using Table = py::array_t<float, py::array::c_style>;
 
@@ -177,6 +194,8 @@ void register_engine(py::module_& module) {
            py::arg("deadline"), "Runs; None where inputs are not exactly what the engine takes.")
       .def("infer_images", &infer_images, py::arg("images").noconvert(),
            py::arg("table").noconvert(), "Images uint8 (n, height, width, 3), with their table.")
+      .def("profile", &profile, py::arg("inputs"), py::arg("runs"),
+           "Milliseconds of each layer; None where inputs are not exactly what the engine takes.")
       .def("warm_up", &Engine::warm_up, py::arg("shapes"), Released(),
            "Captures graphs for sets of shapes; for none, for the profiles' best shapes.")
       .def(

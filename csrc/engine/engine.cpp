@@ -190,6 +190,12 @@ void Engine::warm_up(std::vector<std::vector<Shape>> shapes) {
   });
 }
 
+std::vector<LayerTime> Engine::profile(const Request& request, int runs) {
+  check(request);
+  const auto lane = pool_.enter().lease();
+  return trtfast::profile(*plan_, request, runs);
+}
+
 std::vector<Shape> Engine::output_shapes(std::span<const Shape> shapes) {
   cuda::check_not_forked();
   if (plan_->has_values()) {

@@ -12,6 +12,7 @@
 #include "engine/async.h"
 #include "engine/lane_pool.h"
 #include "engine/plan.h"
+#include "engine/profile.h"
 #include "engine/stats.h"
 #include "engine/tensor.h"
 
@@ -75,6 +76,9 @@ class Engine {
 
   /// The shapes that the outputs have for these of the inputs; -1 where they depend on data.
   [[nodiscard]] std::vector<Shape> output_shapes(std::span<const Shape> inputs);
+
+  /// The mean time of each layer with these inputs. It holds a lane meanwhile, but runs beside it.
+  [[nodiscard]] std::vector<LayerTime> profile(const Request& request, int runs);
 
   [[nodiscard]] const Stats& stats() const noexcept { return stats_; }
   void reset_stats() noexcept { stats_.reset(); }

@@ -105,4 +105,16 @@ void Executor::enqueue(cudaStream_t stream) const {
                  "IExecutionContext::enqueueV3", scope);
 }
 
+void Executor::report_to(const tensorrt::Profiler& profiler) {
+  context_.call<VExecutionContext::setProfiler>(profiler.object());
+  // Else each enqueue would wait for its end.
+  context_.call<VExecutionContext::setEnqueueEmitsProfile>(false);
+}
+
+void Executor::report() const {
+  const ErrorScope scope;
+  require<Error>(context_.call<VExecutionContext::reportToProfiler>(),
+                 "IExecutionContext::reportToProfiler", scope);
+}
+
 }  // namespace trtfast

@@ -40,6 +40,13 @@ class Executor {
   /// @throws Error
   void enqueue(cudaStream_t stream) const;
 
+  /// Has TensorRT time the layers of later runs, for report() to tell.
+  void report_to(const tensorrt::Profiler& profiler);
+
+  /// Tells the profiler of the last run, which has ended.
+  /// @throws Error
+  void report() const;
+
   /// Has a run submitted, when its activation memory is free.
   template <class Submit>
   void run(cudaStream_t stream, const Submit& submit) {

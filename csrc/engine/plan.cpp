@@ -83,6 +83,7 @@ template <class Of>
 std::vector<ShapeRange> ranges(const Object& engine, Of of) {
   std::vector<ShapeRange> found;
   const int profiles = engine.call<VCudaEngine::getNbOptimizationProfiles>();
+  found.reserve(static_cast<std::size_t>(profiles));
   for (int profile = 0; profile < profiles; ++profile) {
     found.push_back({of(profile, ProfileSelector::kMin), of(profile, ProfileSelector::kOpt),
                      of(profile, ProfileSelector::kMax)});
@@ -130,7 +131,7 @@ Shape values_of(const TensorView& input) {
   const auto copied = [&]<class Value>(Value first) {
     Shape values;
     for (std::size_t index = 0; index < element_count(input.shape); ++index) {
-      std::memcpy(&first, input.data + index * sizeof(Value), sizeof(Value));
+      std::memcpy(&first, input.data + (index * sizeof(Value)), sizeof(Value));
       values.push_back(first);
     }
     return values;

@@ -17,7 +17,8 @@ void log_line(Severity severity, const char* text) noexcept {
   }
 }
 
-bool has_plain_logger(Generation generation) noexcept {
+// Where ILogger and IProfiler are no versioned interfaces yet.
+bool has_plain_shapes(Generation generation) noexcept {
   return generation == Generation::kTrt10 || generation == Generation::kRtx14;
 }
 
@@ -43,7 +44,7 @@ struct VersionedLogger final : Versioned {
 }  // namespace
 
 struct Logger::Shapes {
-  explicit Shapes(Generation generation) : use_plain(has_plain_logger(generation)) {}
+  explicit Shapes(Generation generation) : use_plain(has_plain_shapes(generation)) {}
   PlainLogger plain;
   VersionedLogger versioned;
   bool use_plain;
@@ -118,6 +119,54 @@ ProgressMonitor::ProgressMonitor(ProgressFunction function)
     : shape_(std::make_unique<Shape>(std::move(function))) {}
 ProgressMonitor::~ProgressMonitor() = default;
 void* ProgressMonitor::object() const noexcept { return shape_.get(); }
+
+struct Profiler::Shapes {
+  struct Plain {
+    explicit Plain(const LayerTimeFunction& target) : function(target) {}
+    virtual void reportLayerTime(const char* layer, float milliseconds) noexcept {
+      report_time(function, layer, milliseconds);
+    }
+    virtual ~Plain() = default;
+    const LayerTimeFunction& function;
+  };
+
+  struct Modern final : Versioned {
+    explicit Modern(const LayerTimeFunction& target) : function(target) {}
+    [[nodiscard]] InterfaceInfo getInterfaceInfo() const noexcept override {
+      return {"IProfiler", 1, 0};
+    }
+    virtual void reportLayerTime(const char* layer, float milliseconds) noexcept {
+      report_time(function, layer, milliseconds);
+    }
+    const LayerTimeFunction& function;
+  };
+
+  static void report_time(const LayerTimeFunction& function, const char* layer,
+                          float milliseconds) noexcept {
+    try {
+      function(layer, milliseconds);
+    } catch (...) {  // NOLINT(bugprone-empty-catch): no memory for a time; TensorRT is noexcept
+    }
+  }
+
+  Shapes(Generation generation, LayerTimeFunction target)
+      : function(std::move(target)),
+        plain(function),
+        modern(function),
+        use_plain(has_plain_shapes(generation)) {}
+  LayerTimeFunction function;
+  Plain plain;
+  Modern modern;
+  bool use_plain;
+};
+
+Profiler::Profiler(Generation generation, LayerTimeFunction function)
+    : shapes_(std::make_unique<Shapes>(generation, std::move(function))) {}
+Profiler::~Profiler() = default;
+
+void* Profiler::object() const noexcept {
+  return shapes_->use_plain ? static_cast<void*>(&shapes_->plain) : &shapes_->modern;
+}
 
 struct StreamWriter::Shape final : Versioned {
   explicit Shape(WriteFunction function) : function_(std::move(function)) {}

@@ -54,6 +54,24 @@ class ProgressMonitor {
   std::unique_ptr<Shape> shape_;
 };
 
+/// Gets the time of each layer of a run, in milliseconds.
+using LayerTimeFunction = std::function<void(const char* layer, float milliseconds)>;
+
+class Profiler {
+ public:
+  Profiler(Generation generation, LayerTimeFunction function);
+  ~Profiler();
+  Profiler(const Profiler&) = delete;  // TensorRT keeps its address
+  Profiler& operator=(const Profiler&) = delete;
+
+  /// The object in the generation's shape, for TensorRT.
+  [[nodiscard]] void* object() const noexcept;
+
+ private:
+  struct Shapes;
+  std::unique_ptr<Shapes> shapes_;
+};
+
 /// Takes the next bytes of a stream; returns false where it cannot.
 using WriteFunction = std::function<bool(std::span<const std::byte>)>;
 

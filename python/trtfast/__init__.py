@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .postprocess import Classification, softmax, top_k
     from .preprocess import Preprocess, read_image
     from .reference import ReferenceEngine
-    from .report import EngineStats, MemoryReport
+    from .report import EngineStats, LayerTime, MemoryReport
 
 __all__ = [
     "BuildError",
@@ -53,6 +53,7 @@ __all__ = [
     "InferenceEngine",
     "InferenceFuture",
     "InputError",
+    "LayerTime",
     "MemoryReport",
     "OutOfMemoryError",
     "Passport",
@@ -83,6 +84,7 @@ _LAZY = {
     "DeviceArray": "_core",
     "Engine": "engine",
     "EngineStats": "report",
+    "LayerTime": "report",
     "InferenceFuture": "futures",
     "MemoryReport": "report",
     "Passport": "passport",

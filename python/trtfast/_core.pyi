@@ -213,6 +213,12 @@ class Engine:
         """
         The outputs' shapes for these of the inputs.
         """
+    def profile(
+        self, inputs: typing.Any, runs: typing.SupportsInt | typing.SupportsIndex
+    ) -> list[tuple[str, float]] | None:
+        """
+        Milliseconds of each layer; None where inputs are not exactly what the engine takes.
+        """
     def reset_stats(self) -> None: ...
     def stats(self) -> dict: ...
     def take_new_kernels(self) -> bool:

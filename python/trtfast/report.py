@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-__all__ = ["EngineStats", "LaneMemory", "MemoryReport", "Times"]
+__all__ = ["EngineStats", "LaneMemory", "LayerTime", "MemoryReport", "Times"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,22 @@ class Times:
     p90: float
     p99: float
     max: float
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """How long one layer of an engine takes, on the GPU.
+
+    Attributes
+    ----------
+    name : str
+        TensorRT's: of several ONNX nodes where it fused them.
+    milliseconds : float
+        The mean over the runs.
+    """
+
+    name: str
+    milliseconds: float
 
 
 @dataclass(frozen=True)

@@ -250,6 +250,8 @@ void compare_callbacks(Report& report, const Abi& abi) {
                    ProgressMonitor::Shape);
   TRTFAST_CALLBACK(IOutputAllocator, OutputAllocator(generation, sink),
                    OutputAllocator::Shapes::Rtx, OutputAllocator::Shapes::Trt);
+  TRTFAST_CALLBACK(IProfiler, Profiler(generation, [](const char*, float) {}),
+                   Profiler::Shapes::Plain, Profiler::Shapes::Modern);
   if (abi.has(Capability::kStreamedPlan)) {
     TRTFAST_CALLBACK(IStreamWriter, StreamWriter([](const auto&) { return true; }),
                      StreamWriter::Shape);

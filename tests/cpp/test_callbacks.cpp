@@ -24,6 +24,7 @@ using tensorrt::Generation;
 using tensorrt::InterfaceInfo;
 using tensorrt::Logger;
 using tensorrt::OutputAllocator;
+using tensorrt::Profiler;
 using tensorrt::ProgressMonitor;
 using tensorrt::Severity;
 using tensorrt::StreamWriter;
@@ -127,6 +128,23 @@ TEST(OutputAllocator, HasTensorRtRtxsShapeWithoutTheOldMethod) {
     call_slot<void, const char*, const Dims&>(allocator.object(), kFirst + 1, "y", dims);
     EXPECT_EQ(sink.shape.nb, 1);
     EXPECT_EQ(sink.shape.d[0], 4);
+  }
+}
+
+TEST(Profiler, HasTheGenerationsShape) {
+  for (const auto generation : kGenerations) {
+    std::vector<std::pair<std::string, float>> told;
+    const Profiler profiler(generation, [&](const char* layer, float milliseconds) {
+      told.emplace_back(layer, milliseconds);
+      if (told.size() == 2) throw std::runtime_error("the function's own");
+    });
+    const bool plain = generation == Generation::kTrt10 || generation == Generation::kRtx14;
+    if (!plain) expect_interface(profiler.object(), "IProfiler");
+    for (const char* layer : {"first", "second"}) {
+      call_slot<void, const char*, float>(profiler.object(), plain ? 0 : kFirst, layer, 2.5F);
+    }
+    EXPECT_THAT(told,
+                testing::ElementsAre(testing::Pair("first", 2.5F), testing::Pair("second", 2.5F)));
   }
 }
 

@@ -28,14 +28,7 @@ def external(folder: Path, *, seed: int = 0) -> Path:
 def build(data: bytes, location: str) -> tuple[list[tuple[str, list[str]]], int]:
     """Build with TensorRT; return the layers, and the size of the plan."""
     profile = {"x": ((1, 64), (2, 64), (4, 64))}
-<<<<<<< HEAD
-    plan = bytearray()
-    built = _core.build(
-        backend.select(), data, location, [profile], None, None, [], 0, b"", None, plan.extend
-    )
-=======
     built, plan = plans.build(data, location, [profile])
->>>>>>> helper-a
     layers = [(layer.name, list(layer.outputs)) for layer in built.layers]
     return layers, len(plan)
 

@@ -6,6 +6,7 @@
 #include "compute.h"
 #include "context.h"
 #include "cuda.h"
+#include "release.h"
 
 namespace standin {
 namespace {
@@ -201,8 +202,22 @@ void Context::dispose() noexcept {
   if (cuda().current_device() != engine().device) {
     recorder->violation("~IExecutionContext: the engine's GPU is not the current one");
   }
+  if (profiler != nullptr && kRelease.modern() && !is_interface(profiler, "IProfiler")) {
+    recorder->violation("~IExecutionContext: its profiler is gone");
+  }
   forget_activations(*this);
   if (activations.strategy != ContextAllocation::kUserManaged) cuda().release(activations.memory);
+}
+
+void report(Context& context) noexcept {
+  context.has_profile = false;
+  float milliseconds = 0;
+  for (const auto& op : context.model().ops) {
+    milliseconds += 10;
+    call_slot<void, const char*, float>(context.profiler, kRelease.modern() ? 4 : 0,
+                                        op.node.c_str(),
+                                        milliseconds + static_cast<float>(context.enqueues));
+  }
 }
 
 VTable Context::make_table() {
@@ -214,6 +229,31 @@ VTable Context::make_table() {
   table.set<setOutputAllocator>(&set_allocator);
   table.set<inferShapes>(&infer_shapes);
   table.set<enqueueV3>(&enqueue);
+  table.set<setProfiler>([](void* self, void* profiler) noexcept {
+    ContextCall call(self, "IExecutionContext::setProfiler");
+    if (!call) return;
+    if (profiler != nullptr && kRelease.modern() && !is_interface(profiler, "IProfiler")) {
+      call.violate("this is no IProfiler");
+      return;
+    }
+    call->profiler = profiler;
+  });
+  table.set<setEnqueueEmitsProfile>([](void* self, bool emits) noexcept {
+    const ContextCall call(self, "IExecutionContext::setEnqueueEmitsProfile",
+                           std::to_string(static_cast<int>(emits)));
+    if (call) call->emits_profile = emits;
+  });
+  table.set<reportToProfiler>([](void* self) noexcept {
+    ContextCall call(self, "IExecutionContext::reportToProfiler");
+    if (!call) return false;
+    if (call->emits_profile) return true;
+    if (!call->has_profile) {
+      return call.refuse("[stand-in] Error Code 3: API Usage Error (there is no run to report)");
+    }
+    if (!call->last.reached()) return call.violate("the run has not ended");
+    report(*call);
+    return true;
+  });
   table.set<setDeviceMemory>([](void* self, void* memory) noexcept {
     ContextCall call(self, "IExecutionContext::setDeviceMemory");
     set_activations(call, memory, std::nullopt);

@@ -145,6 +145,11 @@ bool enqueue(void* self, void* stream) noexcept {
   call->last = {stream, cuda().position(stream)};
   settle_activations(*call, call->last);
   if (done) call->ran_with = call->arguments();
+  call->has_profile = done && call->profiler != nullptr;
+  if (call->has_profile && call->emits_profile) {
+    static_cast<void>(cuda().synchronize(stream));
+    report(*call);
+  }
   return done;
 }
 

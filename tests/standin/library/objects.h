@@ -77,9 +77,9 @@ struct TimingCache : Object {
   const Object* builder = nullptr;  // that uses it
 };
 
-/// A timing cache from its bytes, of which there may be none.
-void* create_timing_cache(void* config, const void* data, std::size_t size) noexcept;
-bool set_timing_cache(void* config, const void* cache, bool ignore_mismatch) noexcept;
+/// Of a configuration: a timing cache from its bytes, of which there may be none; and its use.
+void* create_timing_cache(void* self, const void* data, std::size_t size) noexcept;
+bool set_timing_cache(void* self, const void* face, bool ignore_mismatch) noexcept;
 
 struct Config : Object {
   static constexpr Kind kKind = Kind::kConfig;
@@ -206,7 +206,13 @@ struct Context : Object {
   Position profile_change;            // the last one
   std::optional<Arguments> ran_with;  // that enqueue, where it did not fail
   std::size_t enqueues = 0;
+  void* profiler = nullptr;
+  bool emits_profile = true;  // each enqueue, rather than reportToProfiler
+  bool has_profile = false;   // of the last enqueue, not reported yet
 };
+
+/// Tells a context's profiler of its last run.
+void report(Context& context) noexcept;
 
 /// The implementation behind a public object that the user passes; null if it is no live T.
 template <class T>
