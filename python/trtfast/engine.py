@@ -124,8 +124,8 @@ class Engine:
             if version is not None and version != library.version:
                 raise EngineIncompatibleError(
                     f"this plan was built by version {version}, and {library.product} "
-                    f"{library.version} in {library.path} would load it: build it again from the ONNX "
-                    f"file with trtfast.build(), or install version {version}."
+                    f"{library.version} in {library.path} would load it: build it again from the "
+                    f"ONNX file with trtfast.build(), or install version {version}."
                 )
             gpu = backends.require_gpu(device)
         allowed = backends.is_gpu_allowed(allow_unsupported_gpu)

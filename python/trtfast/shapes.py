@@ -136,8 +136,8 @@ def _bucket(
     elif len(names) == 1:
         return {names[0]: _checked(names[0], bucket)}
     raise InputError(
-        f"bucket {bucket!r} does not say the shapes of the dynamic inputs {names}: give a batch size "
-        "where the batch alone is dynamic, a shape where one input is dynamic, or a dict of shapes"
+        f"bucket {bucket!r} does not say the shapes of the dynamic inputs {names}: give a batch "
+        "size where the batch alone is dynamic, a shape where one input is dynamic, or a dict"
     )
 
 
