@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <thread>
@@ -81,12 +82,14 @@ class ReleasedGil {
   PyThreadState* state_;
 };
 
-/// An object whose destructor calls TensorRT or CUDA: it is deleted without the GIL.
+/// An object whose destructor calls TensorRT or CUDA: it is deleted without the GIL, on any thread.
 template <class T, class... Args>
 [[nodiscard]] std::shared_ptr<T> make_released(Args&&... args) {
   return {new T(std::forward<Args>(args)...), [](T* object) {
             if (cuda::in_forked_child()) return;  // its threads and its GPU stayed with the parent
-            const ReleasedGil released;
+            // Another library may let go of it without the GIL.
+            std::optional<ReleasedGil> released;
+            if (PyGILState_Check() != 0) released.emplace();
             delete object;
           }};
 }

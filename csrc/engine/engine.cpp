@@ -33,16 +33,21 @@ void check_input(const TensorSpec& spec, const Shape& shape, DataType dtype) {
 
 bool has_rows(const TensorSpec& spec) { return !spec.shape.empty() && spec.shape.front() < 0; }
 
-// Page-locked memory, whoever made it, skips the lane's own.
-void find_pinned(Request& request) {
-  for (auto& input : request.inputs) {
-    const bool on_host = input.memory != Memory::kDevice && input.table == nullptr;
-    if (on_host && cuda::is_pinned(input.data)) input.memory = Memory::kPinned;
-  }
-  for (auto& output : request.outputs) {
-    if (output.memory != Memory::kDevice && cuda::is_pinned(output.data)) {
-      output.memory = Memory::kPinned;
+// Page-locked memory, whoever made it, is sent and filled without a copy. Where there is little to
+// copy, asking takes longer.
+void find_pinned(Request& request, const std::vector<TensorSpec>& outputs) {
+  constexpr std::size_t kWorthAsking = std::size_t{64} << 10U;
+  const auto find = [](auto& tensor, DataType dtype) {
+    if (tensor.memory == Memory::kPageable && byte_size(tensor.shape, dtype) > kWorthAsking &&
+        cuda::is_pinned(tensor.data)) {
+      tensor.memory = Memory::kPinned;
     }
+  };
+  for (auto& input : request.inputs) {
+    if (input.table == nullptr) find(input, input.dtype);
+  }
+  for (std::size_t index = 0; index < request.outputs.size(); ++index) {
+    find(request.outputs[index], outputs[index].dtype);
   }
 }
 
@@ -120,14 +125,14 @@ void Engine::check(const Request& request) const {
 std::vector<Tensor> Engine::infer(Request request, const Deadline& deadline) {
   Timeline times;
   check(request);
-  find_pinned(request);
+  find_pinned(request, outputs());
   return run(request, pool_.enter(), deadline, times);
 }
 
 std::uint64_t Engine::infer_async(Request request, const Deadline& deadline,
                                   AsyncCalls::Done done) {
   check(request);
-  find_pinned(request);
+  find_pinned(request, outputs());
   return async_.add(std::move(request), pool_.enter(), deadline, std::move(done));
 }
 
@@ -212,6 +217,7 @@ std::vector<Shape> Engine::output_shapes(std::span<const Shape> shapes) {
 MemoryReport Engine::memory() { return {pool_.memory(), shared_ != nullptr ? shared_->size() : 0}; }
 
 void Engine::close() {
+  if (cuda::in_forked_child()) return;  // its threads and its GPU stayed with the parent
   pool_.close();
   async_.stop();
 }

@@ -62,17 +62,12 @@ bool Lane::place_input(Run& run, std::size_t index) {
     run.has_callers_address = true;
     return false;
   }
-  bool moved = slot.reserve_device(byte_size(run.shapes[index], spec.dtype));
+  const std::size_t bytes = byte_size(run.shapes[index], spec.dtype);
+  bool moved = slot.reserve_device(bytes);
   run.input(index) = slot.device.data();
-  const std::size_t bytes = byte_size(input.shape, spec.dtype);
-  if (bytes > kShort || run.rows || input.table != nullptr) return moved;
-  if (input.memory == Memory::kPinned) {
-    run.source(index) = input.data;
-    run.has_callers_address = true;
-  } else if (input.memory == Memory::kPageable) {
-    moved |= slot.reserve_pinned(bytes);
-    run.source(index) = slot.pinned.data();
-  }
+  if (bytes > kShort || input.table != nullptr || input.memory == Memory::kDevice) return moved;
+  moved |= slot.reserve_pinned(bytes);
+  run.source(index) = slot.pinned.data();
   return moved;
 }
 
@@ -122,10 +117,13 @@ void Lane::copy_in(Run& run) {
     auto* const target = slot.device.data();
     if (run.input(index) != target) continue;  // it is where the caller has it
     const std::size_t bytes = byte_size(input.shape, spec.dtype);
-    if (run.source(index) != nullptr) {  // the run copies it, from where it has to be first
-      const bool is_there = run.source(index) == input.data;
-      if (!is_there && bytes > 0) std::memcpy(slot.pinned.data(), input.data, bytes);
-    } else if (input.table != nullptr) {
+    const std::size_t padding = byte_size(run.shapes[index], spec.dtype) - bytes;
+    if (run.source(index) != nullptr) {  // the run sends it, from where it has to be first
+      if (bytes > 0) std::memcpy(slot.pinned.data(), input.data, bytes);
+      if (padding > 0) std::memset(slot.pinned.data() + bytes, 0, padding);
+      continue;
+    }
+    if (input.table != nullptr) {
       send_images(slot, input, run.stream);
     } else if (input.memory == Memory::kPageable) {
       slot.pinned.reserve(bytes);
@@ -136,10 +134,7 @@ void Lane::copy_in(Run& run) {
           input.memory == Memory::kDevice ? cudaMemcpyDeviceToDevice : cudaMemcpyHostToDevice,
           run.stream);
     }
-    if (run.rows) {  // rows that nobody asked for
-      const std::size_t whole = byte_size(run.shapes[index], spec.dtype);
-      TRTFAST_CUDA(cudaMemsetAsync(target + bytes, 0, whole - bytes, run.stream));
-    }
+    if (padding > 0) TRTFAST_CUDA(cudaMemsetAsync(target + bytes, 0, padding, run.stream));
   }
 }
 

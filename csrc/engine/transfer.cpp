@@ -20,8 +20,7 @@ namespace {
 
 // Up to here one thread is as fast as several.
 constexpr std::size_t kSmall = std::size_t{128} << 10U;
-// Up to here all is copied and then sent at once: a call for each chunk would take longer than the
-// copy does with helpers.
+// Up to here it is sent in two parts: more calls would take longer than the copy does with helpers.
 constexpr std::size_t kMedium = std::size_t{2} << 20U;
 // Small enough that all threads end at about the same time and that the GPU fetches early; chunks
 // that are ready together are sent together.
@@ -217,13 +216,11 @@ void send(std::byte* device, std::byte* pinned, const std::byte* source, std::si
     return;
   }
   const Job job = job_of(pinned, source, bytes);
-  if (bytes <= kMedium) {
-    Crew::instance().run(job, wait, [](std::size_t) {});
-    transfer(0, bytes);
-    return;
-  }
   std::size_t sent = 0;
   Crew::instance().run(job, wait, [&](std::size_t ready) {
+    const bool is_part =
+        bytes > kMedium || ready == job.count() || (sent == 0 && 2 * ready >= job.count());
+    if (!is_part) return;
     const std::size_t end = job.end_of(ready - 1);
     transfer(sent, end);
     sent = end;

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import _core, binding, cache, futures, passport, sources
+from . import _core, binding, cache, futures, kernels, passport, sources
 from . import backend as backends
 from .errors import EngineIncompatibleError, InputError
 from .preprocess import Preprocess
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from .spec import Outputs
 
 __all__ = ["Engine"]
-
-logger = logging.getLogger("trtfast")
 
 
 class Engine:
@@ -130,13 +127,13 @@ class Engine:
             gpu = backends.require_gpu(device)
         allowed = backends.is_gpu_allowed(allow_unsupported_gpu)
         # All that the kernels which TensorRT-RTX compiles depend on.
-        self._kernels_key = cache.key_of(
+        key = cache.key_of(
             plan=self._passport.plan_sha256 if self._passport else passport.sha256(plan),
             tensorrt=[library.product, library.version],
             gpu=gpu.name,
             driver=_core.driver_version(),
         )
-        self._kernels = cache.read_runtime(self._kernels_key) or b""
+        known = kernels.read(key)
         self._core = _core.Engine(
             library,
             plan,
@@ -148,8 +145,9 @@ class Engine:
             shared_activations=activation_memory == "shared",
             pad_to_bucket=pad_to_bucket,
             allow_unsupported_gpu=allowed,
-            kernels=self._kernels,
+            kernels=known,
         )
+        self._keeper = kernels.Keeper(self._core, key, known)
         if not library.supports(gpu.compute_capability):
             warnings.warn(
                 f"{library.product} {library.version} does not list {gpu.name} as supported: check "
@@ -230,8 +228,7 @@ class Engine:
         results = self._core.infer(inputs, out, handle, deadline)
         if results is None:
             results = self._core.infer(self._prepare(inputs), out, handle, deadline)
-        if self._core.take_new_kernels():
-            self._keep_kernels()
+        self._keeper.keep_news()
         return results
 
     def infer_async(self, inputs: Any, *, deadline: float | None = None) -> InferenceFuture:
@@ -321,8 +318,7 @@ class Engine:
                 for wanted in binding.sets_of(shapes, self._inputs)
             ]
         )
-        if self._core.take_new_kernels():
-            self._keep_kernels()
+        self._keeper.keep_news()
 
     def stats(self) -> EngineStats:
         """Return what was counted since the load or :meth:`reset_stats`."""
@@ -362,8 +358,7 @@ class Engine:
             {self._inputs[0].name: (len(pixels), 3, *preprocess.size)}, self._inputs
         )
         results: Outputs = self._core.infer_images(pixels, preprocess.table)
-        if self._core.take_new_kernels():
-            self._keep_kernels()
+        self._keeper.keep_news()
         return results
 
     def profile(self, inputs: Any, *, runs: int = 10) -> tuple[LayerTime, ...]:
@@ -393,23 +388,13 @@ class Engine:
 
     def close(self) -> None:
         """Wait for the calls under way, and free the GPU's memory. May be called again."""
+        self._keeper.finish()
         self._core.close()
 
     def _prepare(self, inputs: Any) -> Any:
         """Return inputs as the core takes them, cast and copied; or tell their fault."""
         bound = binding.bind(inputs, self._inputs)
         return bound if isinstance(inputs, Mapping) else tuple(bound.values())
-
-    def _keep_kernels(self) -> None:
-        """Keep what a call with new shapes compiled; such a call has taken a second anyway."""
-        kernels = self._core.kernels()
-        if kernels == self._kernels:
-            return
-        self._kernels = kernels
-        try:
-            cache.write_runtime(self._kernels_key, kernels)
-        except OSError as error:
-            logger.warning("compiled kernels are not kept for the next start: %s", error)
 
     def __enter__(self) -> Self:
         return self
