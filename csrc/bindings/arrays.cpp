@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "bindings/device.h"
+#include "bindings/foreign.h"
 #include "error.h"
 
 namespace trtfast::bindings {

@@ -40,7 +40,12 @@ Contexts::Contexts(std::shared_ptr<const Object> engine, std::span<const std::by
                  "IRuntimeConfig::setRuntimeCache", scope);
 }
 
+std::unique_lock<std::mutex> Contexts::compiling() const {
+  return compiles() ? std::unique_lock(mutex_) : std::unique_lock<std::mutex>();
+}
+
 Object Contexts::make() const {
+  const auto lock = compiling();
   const ErrorScope scope;
   void* context =
       config_ ? engine_->call<VCudaEngine::createExecutionContextWithRuntimeConfig>(config_->get())
@@ -68,6 +73,7 @@ void Contexts::set_activations(const Object& context, std::byte* memory, std::si
 
 std::vector<std::byte> Contexts::kernels() const {
   if (!cache_) return {};
+  const auto lock = compiling();
   const ErrorScope scope;
   const tensorrt::HostMemory memory(
       engine_->library(),

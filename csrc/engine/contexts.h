@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <vector>
@@ -28,6 +29,11 @@ class Contexts {
   static void set_activations(const tensorrt::Object& context, std::byte* memory,
                               std::size_t bytes);
 
+  /// Held while a context compiles kernels, which is when it is made and when it first meets a shape:
+  /// TensorRT-RTX does not stand it that what is compiled is read meanwhile. Holds nothing where
+  /// TensorRT compiles none.
+  [[nodiscard]] std::unique_lock<std::mutex> compiling() const;
+
   /// Whether TensorRT compiles kernels here, so that there is something to keep.
   [[nodiscard]] bool compiles() const noexcept { return cache_.has_value(); }
 
@@ -39,6 +45,7 @@ class Contexts {
   // TensorRT-RTX's runtime cache; the configuration refers to it, so it is declared first.
   std::optional<tensorrt::Object> cache_;
   std::optional<tensorrt::Object> config_;
+  mutable std::mutex mutex_;  // of what is compiled
 };
 
 }  // namespace trtfast

@@ -113,7 +113,11 @@ void Lane::launch(Run& run) {
     stats_.graph_hits.fetch_add(1, std::memory_order_relaxed);
     return;
   }
-  run.executor->run(run.stream, [&] { submit(run, run.stream); });
+  run.executor->run(run.stream, [&] {
+    std::unique_lock<std::mutex> compiling;
+    if (!run.bucket->has_run) compiling = plan_->contexts().compiling();
+    submit(run, run.stream);
+  });
   ++run.variant->plain_runs;
   stats_.graph_misses.fetch_add(1, std::memory_order_relaxed);
 }

@@ -24,7 +24,7 @@ constexpr std::size_t kSmall = std::size_t{128} << 10U;
 constexpr std::size_t kMedium = std::size_t{2} << 20U;
 // Small enough that all threads end at about the same time and that the GPU fetches early; chunks
 // that are ready together are sent together.
-constexpr std::size_t kMediumChunk = std::size_t{64} << 10U;
+constexpr std::size_t kMediumChunk = std::size_t{32} << 10U;
 constexpr std::size_t kLargeChunk = std::size_t{256} << 10U;
 constexpr unsigned kMostHelpers = 7;
 // How long a helper looks for the next copy before it sleeps: waking it takes as long as a copy.

@@ -9,6 +9,8 @@ import threading
 
 from . import _core
 
+_starting = threading.Lock()
+
 logger = logging.getLogger("trtfast.tensorrt")
 
 # TensorRT's severities: internal error, error, warning, info, verbose.
@@ -27,8 +29,13 @@ def connect() -> None:
     _core.set_log_threshold(max(wanted, default=-1))
 
 
-@functools.cache
 def _start() -> None:
+    with _starting:  # of several that come at once, one starts it
+        _start_once()
+
+
+@functools.cache
+def _start_once() -> None:
     thread = threading.Thread(target=_forward, name="trtfast-log", daemon=True)
     thread.start()
     # The thread must end before the interpreter does, which it could not re-enter.

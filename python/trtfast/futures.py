@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["InferenceFuture", "start"]
 
+_starting = threading.Lock()
+
 logger = logging.getLogger("trtfast")
 
 
@@ -58,8 +60,13 @@ def start(engine: Engine, inputs: Any, deadline: float | None) -> InferenceFutur
     return future
 
 
-@functools.cache
 def _start_thread() -> None:
+    with _starting:  # of several that come at once, one starts it
+        _start_once()
+
+
+@functools.cache
+def _start_once() -> None:
     thread = threading.Thread(target=_complete, name="trtfast-completions", daemon=True)
     thread.start()
     # The thread must end before the interpreter does, which it could not re-enter.

@@ -1,4 +1,4 @@
-#include "bindings/device.h"
+#include "bindings/foreign.h"
 
 #include <cstdint>
 #include <string>
