@@ -139,7 +139,8 @@ std::uint64_t Engine::infer_async(Request request, const Deadline& deadline,
                                   AsyncCalls::Done done) {
   check(request);
   find_pinned(request, outputs());
-  return async_.add(std::move(request), pool_.enter(), deadline, std::move(done));
+  return async_.add(
+      std::move(request), [this] { return pool_.enter(); }, deadline, std::move(done));
 }
 
 std::vector<Tensor> Engine::run(const Request& request, LanePool::Place place,
