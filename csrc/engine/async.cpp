@@ -1,18 +1,18 @@
 #include "engine/async.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 namespace trtfast {
 
-std::uint64_t AsyncCalls::add(Request request, LanePool::Place place, const Deadline& deadline,
-                              Done done) {
+std::uint64_t AsyncCalls::add(Request request, const std::function<LanePool::Place()>& enter,
+                              const Deadline& deadline, Done done) {
   std::uint64_t number = 0;
   {
     const std::scoped_lock lock(mutex_);
     number = next_++;
-    waiting_.push_back(
-        {number, std::move(request), std::move(place), deadline, {}, std::move(done)});
+    waiting_.push_back({number, std::move(request), enter(), deadline, {}, std::move(done)});
     if (waiting_.size() > idle_ && threads_.size() < limit_) {
       threads_.emplace_back([this] { work(); });
     }
@@ -48,16 +48,17 @@ void AsyncCalls::work() {
     changed_.wait(lock, [this] { return stopped_ || !waiting_.empty(); });
     --idle_;
     if (waiting_.empty()) return;
-    Call call = std::move(waiting_.front());
+    std::optional<Call> call(std::move(waiting_.front()));
     waiting_.pop_front();
     lock.unlock();
     Outcome outcome;
     try {
-      outcome.outputs = run_(call.request, std::move(call.place), call.deadline, call.times);
+      outcome.outputs = run_(call->request, std::move(call->place), call->deadline, call->times);
     } catch (...) {
       outcome.error = std::current_exception();
     }
-    call.done(std::move(outcome));
+    call->done(std::move(outcome));
+    call.reset();  // what it holds ends without the lock
     lock.lock();
   }
 }

@@ -31,10 +31,13 @@ class AsyncCalls {
   AsyncCalls(const AsyncCalls&) = delete;  // its threads hold its address
   AsyncCalls& operator=(const AsyncCalls&) = delete;
 
+  /// @param enter takes the call's place, so that places and calls are in the same order: else a
+  ///   thread could wait for the turn of a call behind one that has no thread yet.
   /// @param done is called once, from another thread, and must not throw; not at all if the call is
   ///   cancelled.
   /// @return the call's number.
-  std::uint64_t add(Request request, LanePool::Place place, const Deadline& deadline, Done done);
+  std::uint64_t add(Request request, const std::function<LanePool::Place()>& enter,
+                    const Deadline& deadline, Done done);
 
   /// Takes back a call that no thread has begun.
   /// @return whether it was taken back.

@@ -7,16 +7,25 @@
 namespace trtfast {
 namespace {
 
+bool has_rows(const Shape& shape, std::int64_t rows) {
+  return !shape.empty() && shape.front() == rows;
+}
+
+// All that has rows must have the same number of them, before and after: else inputs that do not
+// fit together would be made to, and it would not be known which rows of an output are the
+// caller's.
 bool is_wider(const Bucket& bucket, std::span<const Shape> shapes) {
+  const auto [wide, given] = std::ranges::mismatch(bucket.inputs, shapes);
+  if (wide == bucket.inputs.end() || wide->empty() || given->empty()) return false;
+  if (wide->front() <= given->front()) return false;
+  const std::int64_t rows = wide->front();
   for (std::size_t input = 0; input < shapes.size(); ++input) {
-    const Shape& wide = bucket.inputs[input];
-    const Shape& given = shapes[input];
-    if (wide == given) continue;
-    const bool same_rows = wide.size() == given.size() && !given.empty() && wide[0] > given[0] &&
-                           std::equal(wide.begin() + 1, wide.end(), given.begin() + 1);
-    if (!same_rows) return false;
+    Shape expected = bucket.inputs[input];
+    if (has_rows(expected, rows)) expected.front() = given->front();
+    if (shapes[input] != expected) return false;
   }
-  return true;
+  return std::ranges::all_of(bucket.outputs,
+                             [rows](const Shape& output) { return has_rows(output, rows); });
 }
 
 }  // namespace

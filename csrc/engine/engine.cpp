@@ -116,9 +116,15 @@ void Engine::check(const Request& request) const {
     throw InputError("the engine gives " + std::to_string(outputs().size()) +
                      " outputs, and out= " + std::to_string(request.outputs.size()));
   }
-  const bool waits = std::ranges::any_of(outputs(), &TensorSpec::on_host);
-  if (request.stream && waits) {
+  if (!request.stream) return;
+  if (std::ranges::any_of(outputs(), &TensorSpec::on_host)) {
     throw InputError("stream= needs outputs on the device, and this engine gives one on the host");
+  }
+  const auto on_device = [](const OutputView& output) { return output.memory == Memory::kDevice; };
+  if (request.outputs.empty() ? !request.device_outputs
+                              : !std::ranges::all_of(request.outputs, on_device)) {
+    throw InputError(
+        "with stream=, all outputs must be on the device, since the call does not wait for copies");
   }
 }
 
@@ -133,7 +139,8 @@ std::uint64_t Engine::infer_async(Request request, const Deadline& deadline,
                                   AsyncCalls::Done done) {
   check(request);
   find_pinned(request, outputs());
-  return async_.add(std::move(request), pool_.enter(), deadline, std::move(done));
+  return async_.add(
+      std::move(request), [this] { return pool_.enter(); }, deadline, std::move(done));
 }
 
 std::vector<Tensor> Engine::run(const Request& request, LanePool::Place place,

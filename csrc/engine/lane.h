@@ -82,7 +82,8 @@ class Lane {
   bool place_input(Run& run, std::size_t index);
   bool place_output(Run& run, std::size_t index);
   void copy_in(Run& run);
-  void send_images(Slot& slot, const TensorView& input, cudaStream_t stream);
+  /// @return whether what the lane holds has grown.
+  bool send_images(Slot& slot, const TensorView& input, cudaStream_t stream);
   void launch(Run& run);
   void capture(Run& run);
   void submit(Run& run, cudaStream_t stream);

@@ -124,9 +124,9 @@ void Lane::copy_in(Run& run) {
       continue;
     }
     if (input.table != nullptr) {
-      send_images(slot, input, run.stream);
+      run.news |= send_images(slot, input, run.stream);
     } else if (input.memory == Memory::kPageable) {
-      slot.pinned.reserve(bytes);
+      run.news |= slot.reserve_pinned(bytes);
       send(target, slot.pinned.data(), input.data, bytes, run.stream, options_.wait);
     } else {
       copy_async(
@@ -138,12 +138,13 @@ void Lane::copy_in(Run& run) {
   }
 }
 
-void Lane::send_images(Slot& slot, const TensorView& input, cudaStream_t stream) {
+bool Lane::send_images(Slot& slot, const TensorView& input, cudaStream_t stream) {
   // The table goes in front of the images, so that it travels with the first of them.
   constexpr std::size_t kTableBytes = kernels::kTableSize * sizeof(float);
   const std::size_t bytes = byte_size(input.shape, DataType::kUint8);
-  slot.pinned.reserve(kTableBytes + bytes);
+  const bool grows = slot.images.size() < kTableBytes + bytes;
   slot.images.reserve(kTableBytes + bytes);
+  const bool moved = slot.reserve_pinned(kTableBytes + bytes);
   const auto* table = reinterpret_cast<const std::byte*>(input.table);
   send(slot.images.data(), slot.pinned.data(), table, kTableBytes, stream, options_.wait);
   send(slot.images.data() + kTableBytes, slot.pinned.data() + kTableBytes, input.data, bytes,
@@ -152,6 +153,7 @@ void Lane::send_images(Slot& slot, const TensorView& input, cudaStream_t stream)
                      input.shape[0], input.shape[2] * input.shape[3],
                      reinterpret_cast<const float*>(slot.images.data()), slot.device.data(),
                      input.dtype, stream);
+  return grows || moved;
 }
 
 // What goes to memory that no graph knows.
@@ -163,12 +165,13 @@ void Lane::copy_out(Run& run) {
     const auto* given = run.view(index);
     const bool depends_on_data = is_dynamic(run.bucket->outputs[index]);
     if (depends_on_data) check_found(spec, slot, given);
+    run.news |= depends_on_data;  // its memory may have grown
     result.shape = depends_on_data ? slot.found : run.cut(run.bucket->outputs[index]);
     if (spec.on_host || run.target(index) != nullptr) continue;  // submit() has copied it
     const std::size_t bytes = byte_size(result.shape, spec.dtype);
     std::byte* target = given != nullptr ? given->data : result.device.data();
     if (run.is_staged(index)) {
-      slot.pinned.reserve(bytes);
+      slot.reserve_pinned(bytes);
       target = slot.pinned.data();
     } else if (target == nullptr && bytes > 0) {
       result.device = cuda::PooledMemory(plan_->device(), bytes, run.stream);

@@ -36,6 +36,9 @@ void fail(const std::string& function, int nth);
 /// How often a function was called since reset().
 [[nodiscard]] int count(const std::string& function);
 
+/// What is open now stays for good, and is no leak.
+void keep();
+
 /// What is still allocated or open, in words; empty where nothing leaks.
 [[nodiscard]] std::string leaks();
 

@@ -59,16 +59,23 @@ std::shared_ptr<GraphExec> find_exec(cudaGraphExec_t handle, const char* functio
   return exec;
 }
 
-/// Adds work behind the stream's and behind all earlier launches of the graph.
-cudaError_t submit_in_turn(const std::shared_ptr<Stream>& stream, GraphExec& exec,
-                           std::function<void()> work) {
+/// Adds a launch or an upload behind the stream's work and behind all earlier ones of the graph.
+cudaError_t submit_in_turn(const std::shared_ptr<Stream>& stream, GraphExec& exec, bool run) {
   std::shared_ptr<const Mark> before;
   {
     const std::scoped_lock lock(state().mutex);
     before = exec.last;
   }
   if (before != nullptr && before->stream != stream) wait_for(stream, before);
-  const auto error = submit(stream, std::move(work));
+  const Mark launch{stream, end_of(stream).at + 1, {}};
+  for (const auto& node : exec.nodes) {
+    if (run && node->relaunch) node->relaunch(launch);
+  }
+  // It holds the nodes: a graph that is destroyed ends after its work.
+  const auto error = submit(stream, [nodes = exec.nodes, run] {
+    if (!run) return;
+    for (const auto& node : nodes) node->run();
+  });
   const auto end = std::make_shared<const Mark>(end_of(stream));
   const std::scoped_lock lock(state().mutex);
   exec.last = end;
@@ -84,11 +91,7 @@ cudaError_t send(cudaGraphExec_t handle, cudaStream_t stream_handle, const char*
   if (exec == nullptr) return cudaErrorInvalidValue;
   if (const auto error = not_in_capture(stream, function); error != cudaSuccess) return error;
   if (fails(function)) return result(cudaErrorLaunchFailure);
-  // It holds the nodes: a graph that is destroyed ends after its work.
-  return submit_in_turn(stream, *exec, [nodes = exec->nodes, run] {
-    if (!run) return;
-    for (const auto& node : nodes) node->run();
-  });
+  return submit_in_turn(stream, *exec, run);
 }
 
 }  // namespace
@@ -105,6 +108,10 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t handle, cudaStreamCaptureMode mo
     return error;
   }
   if (fails("cudaStreamBeginCapture")) return result(cudaErrorLaunchFailure);
+  if (handle == nullptr) {
+    return fault("cudaStreamBeginCapture: the default stream cannot be captured",
+                 cudaErrorStreamCaptureUnsupported);
+  }
   const auto capture = std::make_shared<Capture>();
   capture->mode = mode;
   capture->thread = std::this_thread::get_id();

@@ -55,12 +55,13 @@ void hook_write(void* device, const void* host, std::size_t bytes) noexcept {
   copy_now(device, host, bytes, device);
 }
 
-bool hook_launch(void* handle, void (*work)(void*) noexcept, void (*release)(void*) noexcept,
-                 void* argument) noexcept {
-  const std::shared_ptr<void> owned(argument, release);
+bool hook_launch(void* handle, const standin::StreamWork& work) noexcept {
+  const std::shared_ptr<void> owned(work.argument, work.release);
   const auto stream = find_stream(handle);
   if (usable(stream, "a kernel's launch") != cudaSuccess || fails("launch")) return false;
-  return submit(stream, [=] { work(owned.get()); }) == cudaSuccess;
+  const Node node{[=] { work.run(owned.get()); },
+                  [=](const Mark& end) { work.relaunch(owned.get(), end.stream.get(), end.at); }};
+  return submit(stream, node) == cudaSuccess;
 }
 
 std::uint64_t hook_position(void* handle) noexcept {
@@ -71,6 +72,12 @@ std::uint64_t hook_position(void* handle) noexcept {
 bool hook_reached(void* handle, std::uint64_t position) noexcept {
   const auto stream = find_stream(handle);
   return stream == nullptr || reached({stream, position, {}});
+}
+
+bool hook_ordered(void* handle, std::uint64_t position, void* next) noexcept {
+  const auto stream = find_stream(handle);
+  const auto follower = find_stream(next);
+  return stream == nullptr || (follower != nullptr && ordered({stream, position, {}}, *follower));
 }
 
 std::shared_ptr<Capture> capture_of(const std::shared_ptr<Stream>& stream) {
@@ -93,5 +100,6 @@ bool hook_synchronize(void* handle) noexcept {
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) const standin::CudaHooks standin_cuda_hooks = {
-    hook_device, hook_allocate, hook_release,  hook_room,    hook_allocation, hook_read,
-    hook_write,  hook_launch,   hook_position, hook_reached, hook_capturing,  hook_synchronize};
+    hook_device,  hook_allocate,  hook_release,    hook_room,     hook_allocation,
+    hook_read,    hook_write,     hook_launch,     hook_position, hook_reached,
+    hook_ordered, hook_capturing, hook_synchronize};

@@ -1,5 +1,6 @@
 #include "fake_cuda_state.h"
 
+#include <algorithm>
 #include <cstring>
 #include <iterator>
 #include <utility>
@@ -113,6 +114,16 @@ int count(const std::string& function) {
   return state().counts[function];
 }
 
+void keep() {
+  const std::scoped_lock lock(state().mutex);
+  const auto add = [](const auto& handles) {
+    for (const auto& [handle, object] : handles) state().kept.insert(handle);
+  };
+  add(state().streams);
+  add(state().events);
+  add(state().pools);
+}
+
 std::string leaks() {
   const std::scoped_lock lock(state().mutex);
   std::string text;
@@ -120,14 +131,16 @@ std::string leaks() {
     text += std::to_string(allocation.size) +
             (allocation.space == Space::kDevice ? " device bytes\n" : " pinned bytes\n");
   }
-  const auto add = [&text](std::size_t open, const char* what) {
+  const auto add = [&text](const auto& handles, const char* what) {
+    const auto open = std::ranges::count_if(
+        handles, [](const auto& entry) { return !state().kept.contains(entry.first); });
     if (open > 0) text += std::to_string(open) + " " + what + "\n";
   };
-  add(state().streams.size(), "streams");
-  add(state().events.size(), "events");
-  add(state().graphs.size(), "graphs");
-  add(state().execs.size(), "executable graphs");
-  add(state().pools.size(), "memory pools");
+  add(state().streams, "streams");
+  add(state().events, "events");
+  add(state().graphs, "graphs");
+  add(state().execs, "executable graphs");
+  add(state().pools, "memory pools");
   return text;
 }
 

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -56,8 +57,10 @@ struct State {
   Handles<Graph> graphs;
   Handles<GraphExec> execs;
   Handles<Pool> pools;
-  std::vector<std::shared_ptr<Capture>> captures;  // that have not ended
-  std::vector<std::shared_ptr<void>> destroyed;    // kept, so that no new handle gets their address
+  std::map<int, std::shared_ptr<Stream>> default_streams;  // by GPU
+  std::set<const void*> kept;                              // handles that are no leak
+  std::vector<std::shared_ptr<Capture>> captures;          // that have not ended
+  std::vector<std::shared_ptr<void>> destroyed;  // kept, so that no new handle gets their address
   std::map<std::string, int> failures;
   std::map<std::string, int> counts;
   std::vector<std::string> faults;
@@ -102,6 +105,7 @@ cudaError_t close(Handles<T>& handles, const void* handle, const char* function)
     const std::scoped_lock lock(state().mutex);
     if (auto node = handles.extract(handle)) {
       state().destroyed.push_back(std::move(node.mapped()));
+      state().kept.erase(handle);
       return cudaSuccess;
     }
   }

@@ -6,7 +6,22 @@
 
 namespace fake_cuda {
 
-std::shared_ptr<Stream> find_stream(const void* handle) { return find(state().streams, handle); }
+std::shared_ptr<Stream> find_stream(const void* handle) {
+  if (auto stream = find(state().streams, handle)) return stream;
+  const std::scoped_lock lock(state().mutex);
+  auto& defaults = state().default_streams;
+  if (handle == nullptr) {
+    auto& stream = defaults[current];
+    if (stream == nullptr) {
+      stream = std::make_shared<Stream>();
+      stream->device = current;
+    }
+    return stream;
+  }
+  const auto own = std::ranges::find_if(
+      defaults, [handle](const auto& entry) { return entry.second.get() == handle; });
+  return own != defaults.end() ? own->second : nullptr;
+}
 
 cudaError_t usable(const std::shared_ptr<Stream>& stream, const char* function) {
   if (const auto error = check_caller(function); error != cudaSuccess) return error;
@@ -15,17 +30,17 @@ cudaError_t usable(const std::shared_ptr<Stream>& stream, const char* function) 
   return fault(std::string(function) + ": a stream of another GPU than the current one");
 }
 
-cudaError_t submit(const std::shared_ptr<Stream>& stream, std::function<void()> work) {
+cudaError_t submit(const std::shared_ptr<Stream>& stream, Node work) {
   Mark mark{stream, 0, {}};
   {
     const std::scoped_lock lock(state().mutex);
     if (const auto& capture = stream->capture) {
       if (!capture->valid) return result(cudaErrorStreamCaptureInvalidated);
-      capture->nodes.push_back(std::make_shared<Node>(Node{std::move(work)}));
+      capture->nodes.push_back(std::make_shared<Node>(std::move(work)));
       ++capture->streams[stream.get()][stream.get()];
       return cudaSuccess;
     }
-    stream->queue.push_back({std::move(work), nullptr});
+    stream->queue.push_back({std::move(work.run), nullptr});
     mark.at = ++stream->submitted;
     if (state().late) return cudaSuccess;
   }
@@ -87,6 +102,10 @@ void drain_device(int device) {
     for (const auto& [handle, stream] : state().streams) {
       if (stream->device == device) marks.push_back({stream, stream->submitted, {}});
     }
+    if (const auto own = state().default_streams.find(device);
+        own != state().default_streams.end()) {
+      marks.push_back({own->second, own->second->submitted, {}});
+    }
   }
   for (const auto& mark : marks) reach(mark);
 }
@@ -107,6 +126,32 @@ bool query(const Mark& mark) {
   }
   reach(progress);
   return reached(mark);
+}
+
+namespace {
+
+/// How far streams were searched already.
+using Searched = std::unordered_map<const Stream*, std::uint64_t>;
+
+/// Whether a stream's work up to its `end` has a mark before it. The caller holds the lock.
+bool leads_to(const Mark& mark, const Stream& stream, std::uint64_t end, Searched& searched) {
+  if (&stream == mark.stream.get()) return mark.at <= end;
+  std::uint64_t& known = searched[&stream];
+  if (known >= end) return false;
+  known = end;
+  std::uint64_t position = stream.done + (stream.running ? 1 : 0);
+  return std::ranges::any_of(stream.queue, [&](const Op& op) {
+    return ++position <= end && op.after != nullptr &&
+           leads_to(mark, *op.after->stream, op.after->at, searched);
+  });
+}
+
+}  // namespace
+
+bool ordered(const Mark& mark, const Stream& stream) {
+  const std::scoped_lock lock(state().mutex);
+  Searched searched;
+  return mark.stream->done >= mark.at || leads_to(mark, stream, stream.submitted, searched);
 }
 
 void invalidate(const std::shared_ptr<Capture>& capture) {

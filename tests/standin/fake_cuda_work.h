@@ -42,6 +42,7 @@ using Clock = std::unordered_map<const Stream*, std::size_t>;
 
 struct Node {
   std::function<void()> run;
+  std::function<void(const Mark& end)> relaunch = {};  // before each launch of its graph, if any
 };
 
 struct Capture {
@@ -62,14 +63,18 @@ struct Event {
   Clock clock;
 };
 
-/// Null where there is no such stream, or none any more.
+/// Null where there is no such stream, or none any more. A null handle is the current GPU's default
+/// stream, which waits for none of the others, as they do not block.
 [[nodiscard]] std::shared_ptr<Stream> find_stream(const void* handle);
 
 /// An error where a call cannot use this stream now.
 cudaError_t usable(const std::shared_ptr<Stream>& stream, const char* function);
 
 /// Adds work behind all that the stream holds already; in a capture, to its graph.
-cudaError_t submit(const std::shared_ptr<Stream>& stream, std::function<void()> work);
+cudaError_t submit(const std::shared_ptr<Stream>& stream, Node work);
+inline cudaError_t submit(const std::shared_ptr<Stream>& stream, std::function<void()> work) {
+  return submit(stream, Node{std::move(work)});
+}
 
 /// Has the stream's next work wait for a mark. The stream is not captured.
 void wait_for(const std::shared_ptr<Stream>& stream, std::shared_ptr<const Mark> after);
@@ -86,6 +91,10 @@ void drain_device(int device);
 
 /// Whether it is reached, with nothing run.
 [[nodiscard]] bool reached(const Mark& mark);
+
+/// Whether what is added to a stream from now on runs after a mark: it is reached, or what the
+/// stream holds waits for it.
+[[nodiscard]] bool ordered(const Mark& mark, const Stream& stream);
 
 /// Marks a capture as invalid, if there is one.
 void invalidate(const std::shared_ptr<Capture>& capture);

@@ -3,9 +3,30 @@
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
 
+#include "cuda/device.h"
+#include "cuda/junction.h"
+#include "cuda/pool.h"
 #include "fake_cuda.h"
 
 namespace standin_test {
+namespace {
+
+/// What the core makes once for each GPU, and keeps until the process ends.
+class Kept final : public testing::Environment {
+ public:
+  void SetUp() override {
+    for (const int device : {0, 1}) {
+      const trtfast::cuda::DeviceGuard guard(device);
+      const trtfast::cuda::PooledMemory pooled(device, 1, nullptr);
+      static_cast<void>(trtfast::cuda::Junction::of(device));
+    }
+    fake_cuda::keep();
+  }
+};
+
+const auto* const kKept = testing::AddGlobalTestEnvironment(new Kept);
+
+}  // namespace
 
 const std::vector<Release>& releases() {
   static const std::vector<Release> all = {
@@ -49,12 +70,17 @@ void StandinTest::SetUp() {
 void StandinTest::TearDown() {
   EXPECT_EQ(recording_->violations(), "");
   EXPECT_EQ(recording_->live_objects(), "");
-  EXPECT_EQ(fake_cuda::faults(), "");
-  EXPECT_EQ(fake_cuda::leaks(), "");
   EXPECT_EQ(cudaGetLastError(), cudaSuccess) << "an error was handled, but not cleared";
   int device = -1;
   EXPECT_EQ(cudaGetDevice(&device), cudaSuccess);
   EXPECT_EQ(device, 0) << "the caller's GPU is no more the current one";
+  fake_cuda::set_devices(2);
+  for (const int gpu : {1, 0}) {  // memory that is freed in the order of streams
+    EXPECT_EQ(cudaSetDevice(gpu), cudaSuccess);
+    EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+  }
+  EXPECT_EQ(fake_cuda::faults(), "");
+  EXPECT_EQ(fake_cuda::leaks(), "");
   fake_cuda::reset();
 }
 
@@ -72,6 +98,11 @@ std::unique_ptr<trtfast::Engine> StandinTest::load(std::span<const std::byte> pl
   trtfast::EngineOptions options;
   options.lanes = lanes;
   options.device = device;
+  return load(plan, options);
+}
+
+std::unique_ptr<trtfast::Engine> StandinTest::load(std::span<const std::byte> plan,
+                                                   const trtfast::EngineOptions& options) const {
   return std::make_unique<trtfast::Engine>(library_, plan, options);
 }
 

@@ -65,6 +65,8 @@ class StandinTest : public testing::TestWithParam<Release> {
                                const std::vector<trtfast::Profile>& profiles = {});
   [[nodiscard]] std::unique_ptr<trtfast::Engine> load(std::span<const std::byte> plan,
                                                       int lanes = 2, int device = 0);
+  [[nodiscard]] std::unique_ptr<trtfast::Engine> load(std::span<const std::byte> plan,
+                                                      const trtfast::EngineOptions& options) const;
 
   std::shared_ptr<const trtfast::tensorrt::Library> library_;
   std::unique_ptr<Recording> recording_;

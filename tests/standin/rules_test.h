@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "cuda/event.h"
 #include "cuda/memory.h"
 #include "cuda/stream.h"
 #include "fake_cuda.h"
@@ -19,6 +20,7 @@ namespace standin_test {
 using testing::HasSubstr;
 using namespace trtfast::tensorrt::method;  // NOLINT(google-build-using-namespace): names
 using trtfast::cuda::DeviceBuffer;
+using trtfast::cuda::Event;
 using trtfast::cuda::Stream;
 using trtfast::tensorrt::ContextAllocation;
 using trtfast::tensorrt::Dims;

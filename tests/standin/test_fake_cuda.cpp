@@ -188,6 +188,37 @@ TEST_F(FakeCuda, NoticesMemoryThatIsNotThereYetInAnotherStream) {
   expect_fault("no stream allocated");
 }
 
+TEST_F(FakeCuda, TheDefaultStreamIsOneOfEachGpu) {
+  fake_cuda::set_late(true);
+  ASSERT_EQ(set(5, nullptr), cudaSuccess);
+  ASSERT_EQ(set(6, stream_), cudaSuccess);
+  ASSERT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);
+  EXPECT_EQ(value(), 6) << "streams that do not block, and it, do not wait for each other";
+  ASSERT_EQ(cudaSetDevice(1), cudaSuccess);
+  ASSERT_EQ(cudaStreamSynchronize(nullptr), cudaSuccess);
+  EXPECT_EQ(value(), 6);
+  ASSERT_EQ(cudaSetDevice(0), cudaSuccess);
+  ASSERT_EQ(cudaStreamSynchronize(nullptr), cudaSuccess);
+  EXPECT_EQ(value(), 5);
+  EXPECT_NE(cudaStreamBeginCapture(nullptr, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+  expect_fault("the default stream cannot be captured");
+  EXPECT_NE(cudaStreamDestroy(nullptr), cudaSuccess);
+  expect_fault("no such object");
+}
+
+TEST_F(FakeCuda, WhatIsKeptIsNoLeak) {
+  cudaStream_t stream = nullptr;
+  ASSERT_EQ(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
+  EXPECT_THAT(fake_cuda::leaks(), HasSubstr("3 streams"));
+  auto* const own = std::exchange(stream_, nullptr);
+  ASSERT_EQ(cudaStreamDestroy(own), cudaSuccess);
+  ASSERT_EQ(cudaStreamDestroy(std::exchange(other_, nullptr)), cudaSuccess);
+  EXPECT_THAT(fake_cuda::leaks(), HasSubstr("1 streams"));
+  fake_cuda::keep();
+  EXPECT_THAT(fake_cuda::leaks(), testing::Not(HasSubstr("streams")));
+  EXPECT_EQ(cudaStreamDestroy(stream), cudaSuccess);
+}
+
 TEST_F(FakeCuda, PoolsHaveALimitAndOutliveTheirHandle) {
   cudaMemPoolProps properties{};
   properties.allocType = cudaMemAllocationTypePinned;

@@ -247,5 +247,36 @@ TEST_P(CapturesOnStandin, AGraphNeedsTheActivationsOfItsCapture) {
   expect_refused(scope, "not run before with these shapes, addresses and device memory");
 }
 
+TEST_P(CapturesOnStandin, LaunchesTakeTurnsWithTheActivationsToo) {
+  load_capturable(kModel, ContextAllocation::kUserManaged);
+  constexpr std::size_t kSize = 2304;
+  DeviceBuffer memory;
+  memory.reserve(kSize);
+  set_activations(*context_, memory.data(), kSize);
+  warm_up_and_capture();
+  const auto captured = std::exchange(
+      context_,
+      std::make_unique<Object>(library_, create_eager_context(ContextAllocation::kUserManaged)));
+  set_activations(*context_, memory.data(), kSize);
+  EXPECT_TRUE(set_shape("x", 4));
+  EXPECT_TRUE(set_address("x", at(0)));
+  EXPECT_TRUE(set_address("y", at(2048)));
+  const Stream second;
+  const Event done;
+  const ErrorScope scope;
+  fake_cuda::set_late(true);
+  EXPECT_TRUE(enqueue(second));
+  EXPECT_EQ(cudaGraphLaunch(exec_, stream_->get()), cudaSuccess);
+  EXPECT_THAT(recording_->violations(), HasSubstr("a graph's launch: the device memory is in use"));
+  recording_->forget();
+  done.record(second.get());
+  done.hold(stream_->get());
+  EXPECT_EQ(cudaGraphLaunch(exec_, stream_->get()), cudaSuccess);
+  EXPECT_EQ(recording_->violations(), "");
+  EXPECT_FALSE(enqueue(second)) << "the launch is under way";
+  expect_broken(scope, "in use by other work, in another stream");
+  stream_->synchronize();
+}
+
 }  // namespace
 }  // namespace standin_test

@@ -208,7 +208,7 @@ TEST_P(ActivationsOnStandin, TwoContextsTakeTurnsWithTheUsersMemory) {
   fake_cuda::set_late(true);
   EXPECT_TRUE(enqueue(stream));
   EXPECT_FALSE(enqueue_on(other, second));
-  expect_broken(scope, "in use by another context, in another stream");
+  expect_broken(scope, "in use by other work, in another stream");
   EXPECT_TRUE(enqueue_on(other, stream)) << "a stream's work is in order";
   stream.synchronize();
   EXPECT_TRUE(enqueue_on(other, second));
@@ -217,6 +217,39 @@ TEST_P(ActivationsOnStandin, TwoContextsTakeTurnsWithTheUsersMemory) {
   EXPECT_TRUE(enqueue(stream));
   EXPECT_TRUE(enqueue_on(other, second)) << "this is other memory";
   stream.synchronize();
+  second.synchronize();
+  EXPECT_EQ(recording_->violations(), "");
+}
+
+TEST_P(ActivationsOnStandin, AnEventOrdersTheUsesOfTheUsersMemory) {
+  load_users_context();
+  const Object other(library_, create_context(ContextAllocation::kUserManaged));
+  ready(other);
+  DeviceBuffer memory;
+  memory.reserve(kFirstProfile);
+  set_activations(*context_, memory.data(), kFirstProfile);
+  set_activations(other, memory.data(), kFirstProfile);
+  const Stream stream;
+  const Stream between;
+  const Stream second;
+  const Event early;
+  const Event late;
+  const ErrorScope scope;
+  fake_cuda::set_late(true);
+  early.record(stream.get());
+  EXPECT_TRUE(enqueue(stream));
+  early.hold(second.get());
+  EXPECT_FALSE(enqueue_on(other, second)) << "it waits for what came before that use";
+  expect_broken(scope, "in use by other work, in another stream");
+  late.record(stream.get());
+  late.hold(between.get());
+  EXPECT_FALSE(enqueue_on(other, second));
+  expect_broken(scope, "in use by other work, in another stream");
+  early.record(between.get());
+  early.hold(second.get());
+  EXPECT_TRUE(enqueue_on(other, second)) << "through a stream between the two";
+  EXPECT_FALSE(enqueue(stream)) << "the other way round nothing waits";
+  expect_broken(scope, "in use by other work, in another stream");
   second.synchronize();
   EXPECT_EQ(recording_->violations(), "");
 }

@@ -13,6 +13,8 @@
 namespace standin {
 namespace {
 
+constexpr const char* kTaken = "the device memory is in use by other work, in another stream";
+
 // Enough to tell one shape from another.
 std::size_t bytes_for(const std::map<std::string, Shape>& shapes) {
   std::size_t blocks = 0;
@@ -38,7 +40,7 @@ struct Use {
   Position end;
 };
 
-/// Which contexts' work uses which of the user's memory.
+/// Which contexts' work uses which of the user's memory; of each, the last.
 class Uses {
  public:
   static Uses& instance() {
@@ -46,34 +48,31 @@ class Uses {
     return *uses;
   }
 
-  bool claim(const Context& context, std::size_t size, void* stream) {
-    const auto* begin = static_cast<const std::byte*>(context.activations.memory);
+  bool claim(const void* context, const void* memory, std::size_t size, const Position& end) {
+    const auto* begin = static_cast<const std::byte*>(memory);
     const std::scoped_lock lock(mutex_);
     const bool taken = std::ranges::any_of(uses_, [&](const auto& entry) {
-      const auto& [other, use] = entry;
-      return other != &context && std::less<>()(use.begin, begin + size) &&
-             std::less<>()(begin, use.begin + use.size) && use.end.stream != stream &&
-             !use.end.reached();
+      const Use& use = entry.second;
+      return std::less<>()(use.begin, begin + size) && std::less<>()(begin, use.begin + use.size) &&
+             !use.end.before(end.stream);
     });
-    if (taken) return false;
-    constexpr auto kNotYetKnown = std::numeric_limits<std::uint64_t>::max();
-    uses_.insert_or_assign(&context, Use{begin, size, {stream, kNotYetKnown}});
-    return true;
+    if (!taken) uses_.insert_or_assign(context, Use{begin, size, end});
+    return !taken;
   }
 
-  void settle(const Context& context, const Position& end) {
+  void settle(const void* context, const Position& end) {
     const std::scoped_lock lock(mutex_);
-    if (const auto use = uses_.find(&context); use != uses_.end()) use->second.end = end;
+    if (const auto use = uses_.find(context); use != uses_.end()) use->second.end = end;
   }
 
-  void forget(const Context& context) {
+  void forget(const void* context) {
     const std::scoped_lock lock(mutex_);
-    uses_.erase(&context);
+    uses_.erase(context);
   }
 
  private:
   std::mutex mutex_;
-  std::map<const Context*, Use> uses_;
+  std::map<const void*, Use> uses_;  // by context
 };
 
 bool is_users(const Context& context) noexcept {
@@ -88,6 +87,14 @@ std::size_t needed_bytes(const Context& context) {
 }  // namespace
 
 bool Position::reached() const noexcept { return cuda().reached(stream, at); }
+
+bool Position::before(void* next) const noexcept {
+  return stream == next || cuda().ordered(stream, at, next);
+}
+
+std::size_t users_activation_bytes(const Context& context) {
+  return is_users(context) ? needed_bytes(context) : 0;
+}
 
 std::size_t activation_bytes(const Model& model, int profile) {
   return bytes_for(largest_shapes(model, profile));
@@ -158,14 +165,23 @@ bool check_activations(Call<Context>& call) {
 }
 
 bool claim_activations(Call<Context>& call, void* stream) {
-  return !is_users(*call) || Uses::instance().claim(*call, needed_bytes(*call), stream) ||
-         call.violate("the device memory is in use by another context, in another stream");
+  constexpr auto kNotYetKnown = std::numeric_limits<std::uint64_t>::max();
+  return !is_users(*call) ||
+         Uses::instance().claim(&*call, call->activations.memory, needed_bytes(*call),
+                                {stream, kNotYetKnown}) ||
+         call.violate(kTaken);
+}
+
+void claim_activations(const Surroundings& graph, const Position& end) {
+  if (graph.size == 0) return;
+  if (Uses::instance().claim(graph.context, graph.activations, graph.size, end)) return;
+  Recorder::instance().violation(std::string("a graph's launch: ") + kTaken);
 }
 
 void settle_activations(const Context& context, const Position& end) {
-  Uses::instance().settle(context, end);
+  Uses::instance().settle(&context, end);
 }
 
-void forget_activations(const Context& context) { Uses::instance().forget(context); }
+void forget_activations(const Context& context) { Uses::instance().forget(&context); }
 
 }  // namespace standin

@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "context.h"
 #include "cuda.h"
 #include "recorder.h"
 
@@ -79,11 +80,14 @@ struct Work {
     write_bytes(work.computed ? work.values : compute(work.op, work.inputs, work.output.shape),
                 work.output);
   }
+  static void relaunch(void* argument, void* stream, std::uint64_t position) noexcept {
+    claim_activations(static_cast<const Work*>(argument)->surroundings, {stream, position});
+  }
   static void release(void* argument) noexcept { delete static_cast<Work*>(argument); }
 };
 
 bool launch_work(void* stream, std::unique_ptr<Work> work) {
-  return cuda().launch(stream, &Work::run, &Work::release, work.release());
+  return cuda().launch(stream, {&Work::run, &Work::relaunch, &Work::release, work.release()});
 }
 
 }  // namespace
@@ -120,6 +124,9 @@ std::vector<std::byte> compute(const Op& op, const std::vector<Operand>& inputs,
   } else if (op.kind == "add") {
     const auto other = read_floats(inputs[1]);
     for (std::size_t i = 0; i < values.size(); ++i) values[i] += other[i];
+  } else if (op.kind == "total") {
+    const float sum = std::accumulate(values.begin(), values.end(), 0.F);
+    for (auto& value : values) value += sum;
   } else if (op.kind == "positive") {
     std::erase_if(values, [](float value) { return value <= 0; });
   }

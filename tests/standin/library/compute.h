@@ -25,6 +25,7 @@ struct Surroundings {
   const void* context;
   void* activations;
   std::uint64_t allocation;  // that the activations are in
+  std::size_t size;          // of activations that the user manages, else 0
 };
 
 [[nodiscard]] std::size_t bytes_of(const Shape& shape, DataType type) noexcept;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "call.h"
+#include "compute.h"
 #include "objects.h"
 
 namespace standin {
@@ -34,9 +35,10 @@ bool enqueue(void* self, void* stream) noexcept;
 
 // The memory of activations, in activations.cpp.
 
-/// Bytes that contexts need for a profile, or for any one.
+/// Bytes that contexts need for a profile, or for any one; or of the user's, now.
 [[nodiscard]] std::size_t activation_bytes(const Model& model, int profile);
 [[nodiscard]] std::size_t activation_bytes(const Model& model);
+[[nodiscard]] std::size_t users_activation_bytes(const Context& context);
 
 /// Allocates what the strategy says; the bytes that there is no memory for, 0 where all is well.
 [[nodiscard]] std::size_t allocate_activations(Context& context);
@@ -51,9 +53,10 @@ std::size_t divide_activations(Call<Context>& call);
 bool check_activations(Call<Context>& call);
 
 /// Notes that an enqueue in this stream uses the user's memory; false, with the rule reported,
-/// where another context's work in another stream still does. Work that waits for it by an event is
-/// refused too: that is stricter than TensorRT.
+/// where work in another stream still does, and the stream does not wait for it by an event.
 bool claim_activations(Call<Context>& call, void* stream);
+/// The same of a graph's launch that ends there.
+void claim_activations(const Surroundings& graph, const Position& end);
 /// The end of that work, and of the context.
 void settle_activations(const Context& context, const Position& end);
 void forget_activations(const Context& context);

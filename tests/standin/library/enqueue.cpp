@@ -56,13 +56,11 @@ bool check_order(ContextCall& call, void* stream) {
   if (cuda().current_device() != call->engine().device) {
     return call.violate("the engine's GPU is not the current one");
   }
-  const auto pending_elsewhere = [stream](const Position& work) {
-    return work.stream != stream && !work.reached();
-  };
-  if (pending_elsewhere(call->last)) {
+  // What is captured runs with the graph's launches, which are checked then.
+  if (!cuda().capturing(stream) && !call->last.before(stream)) {
     return call.violate("work of this context is under way in another stream");
   }
-  if (pending_elsewhere(call->profile_change)) {
+  if (!call->profile_change.before(stream)) {
     return call.violate("the profile is being changed in another stream");
   }
   for (const auto& input : call->model().tensors) {
@@ -95,7 +93,8 @@ bool run(ContextCall& call, const Op& op, void* stream) {
   const Model& model = call->model();
   const TensorDef& tensor = *model.find(op.output);
   void* const activations = call->activations.memory;
-  const Surroundings surroundings{&*call, activations, cuda().allocation(activations)};
+  const Surroundings surroundings{&*call, activations, cuda().allocation(activations),
+                                  users_activation_bytes(*call)};
   std::vector<Operand> inputs;
   inputs.reserve(op.inputs.size());
   for (const auto& input : op.inputs) inputs.push_back(operand(*call, *model.find(input)));

@@ -6,6 +6,7 @@
 //   output s int64 2 host
 //   op node_a y = affine 2 1 x      y = 2x + 1
 //   op node_b z = add x y2          element by element
+//   op node_h t = total x           each element, with the sum of all
 //   op node_g h = copy x            any dtype
 //   op node_c p = positive x        the positive elements: their number depends on the data
 //   op node_d f = fill n            1, 2, 3 … in the shape that n's values give

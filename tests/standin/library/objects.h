@@ -177,6 +177,8 @@ struct Position {
   void* stream = nullptr;
   std::uint64_t at = 0;
   [[nodiscard]] bool reached() const noexcept;
+  /// Whether what is added to a stream from now on runs after it.
+  [[nodiscard]] bool before(void* next) const noexcept;
 };
 
 /// What a capture may not be the first to run with.
