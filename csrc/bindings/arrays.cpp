@@ -15,9 +15,9 @@ namespace trtfast::bindings {
 namespace {
 
 bool is_ready(const py::array& array) {
-  constexpr int kReady =
-      py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-  return (array.flags() & kReady) == kReady;
+  constexpr unsigned kContiguous = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_;
+  constexpr unsigned kReady = kContiguous | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  return (static_cast<unsigned>(array.flags()) & kReady) == kReady;
 }
 
 bool has_dtype(const py::array& array, DataType dtype) {

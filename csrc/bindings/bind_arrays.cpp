@@ -62,9 +62,9 @@ void follow(DeviceArray& array, std::optional<std::intptr_t> consumer) {
   auto* const stream = reinterpret_cast<cudaStream_t>(handle);  // NOLINT: a handle
   const ReleasedGil released;
   const cuda::DeviceGuard guard(array.tensor().device.device());
-  if (array.stream() && *array.stream() != stream) {
+  if (const auto own = array.stream(); own && *own != stream) {
     const auto between = cuda::Junction::of(array.tensor().device.device());
-    between->add(*array.stream());
+    between->add(*own);
     between->ready().hold(stream);
   }
   array.tensor().device.set_last_user(stream);
@@ -113,7 +113,7 @@ py::dict array_interface(const Handle& array) {
 }
 
 py::array to_numpy(const Handle& array) {
-  Tensor& tensor = array->tensor();
+  const Tensor& tensor = array->tensor();
   py::array copy(numpy_dtype(tensor.dtype), tensor.shape);
   void* target = copy.mutable_data();
   const std::size_t bytes = byte_size(tensor.shape, tensor.dtype);
@@ -130,7 +130,7 @@ py::array to_numpy(const Handle& array) {
 
 py::array pinned_array(const Shape& shape, const py::object& type) {
   const auto dtype = py::dtype::from_args(type);
-  std::size_t bytes = static_cast<std::size_t>(dtype.itemsize());
+  auto bytes = static_cast<std::size_t>(dtype.itemsize());
   for (const auto size : shape) {
     if (size < 0 || __builtin_mul_overflow(bytes, static_cast<std::size_t>(size), &bytes)) {
       throw InputError("an array of shape " + str(shape) + " cannot be made");

@@ -61,8 +61,8 @@ class Completions {
 /// What a future holds to take its call back.
 class PendingCall {
  public:
-  PendingCall(std::shared_ptr<Pending> pending, std::uint64_t number)
-      : pending_(std::move(pending)), number_(number) {}
+  PendingCall(const std::shared_ptr<Pending>& pending, std::uint64_t number)
+      : pending_(pending), number_(number) {}
 
   bool cancel() {
     const auto pending = pending_.lock();

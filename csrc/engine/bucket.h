@@ -1,6 +1,7 @@
 // What a lane knows of the shapes that it has met: the outputs' shapes, and graphs to replay.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <list>
 #include <optional>
@@ -29,11 +30,11 @@ struct Bucket {
   std::list<Variant> variants = {};  // the last used first
 
   [[nodiscard]] bool fits(std::span<const Shape> shapes) const {
-    return std::equal(inputs.begin(), inputs.end(), shapes.begin(), shapes.end());
+    return std::ranges::equal(inputs, shapes);
   }
   [[nodiscard]] bool has_graph() const {
-    return std::any_of(variants.begin(), variants.end(),
-                       [](const Variant& variant) { return variant.graph.has_value(); });
+    return std::ranges::any_of(variants,
+                               [](const Variant& variant) { return variant.graph.has_value(); });
   }
 };
 

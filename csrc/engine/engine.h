@@ -75,7 +75,7 @@ class Engine {
   void warm_up(std::vector<std::vector<Shape>> shapes);
 
   /// The shapes that the outputs have for these of the inputs; -1 where they depend on data.
-  [[nodiscard]] std::vector<Shape> output_shapes(std::span<const Shape> inputs);
+  [[nodiscard]] std::vector<Shape> output_shapes(std::span<const Shape> shapes);
 
   /// The mean time of each layer with these inputs. It holds a lane meanwhile, but runs beside it.
   [[nodiscard]] std::vector<LayerTime> profile(const Request& request, int runs);

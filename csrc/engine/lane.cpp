@@ -209,6 +209,7 @@ std::vector<Shape> Lane::output_shapes(std::span<const Shape> shapes) {
   Run run{request, stream_.get(), {}};
   find_bucket(run);
   std::vector<Shape> outputs;
+  outputs.reserve(outputs_.size());
   for (const auto& shape : run.bucket->outputs) outputs.push_back(run.cut(shape));
   return outputs;
 }

@@ -83,7 +83,7 @@ class Lane {
   bool place_output(Run& run, std::size_t index);
   void copy_in(Run& run);
   /// @return whether what the lane holds has grown.
-  bool send_images(Slot& slot, const TensorView& input, cudaStream_t stream);
+  bool send_images(Slot& slot, const TensorView& input, cudaStream_t stream) const;
   void launch(Run& run);
   void capture(Run& run);
   void submit(Run& run, cudaStream_t stream);

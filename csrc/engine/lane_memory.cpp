@@ -138,7 +138,7 @@ void Lane::copy_in(Run& run) {
   }
 }
 
-bool Lane::send_images(Slot& slot, const TensorView& input, cudaStream_t stream) {
+bool Lane::send_images(Slot& slot, const TensorView& input, cudaStream_t stream) const {
   // The table goes in front of the images, so that it travels with the first of them.
   constexpr std::size_t kTableBytes = kernels::kTableSize * sizeof(float);
   const std::size_t bytes = byte_size(input.shape, DataType::kUint8);

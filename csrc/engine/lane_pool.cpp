@@ -124,6 +124,7 @@ void LanePool::for_each(const std::function<void(Lane&)>& function) {
 std::vector<LaneMemory> LanePool::memory() {
   std::vector<LaneMemory> held;
   const std::scoped_lock lock(mutex_);
+  held.reserve(all_.size());
   for (const auto* lane : all_) held.push_back(lane->memory());
   return held;
 }

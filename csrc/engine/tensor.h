@@ -79,7 +79,7 @@ struct OutputView {
 struct Tensor {
   std::unique_ptr<std::byte[]> data;
   Shape shape;
-  DataType dtype;
+  DataType dtype{};
   cuda::PooledMemory device = {};
 };
 

@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#if defined(__SSE2__)
+#ifdef __SSE2__
 #include <emmintrin.h>
 #endif
 
@@ -31,7 +31,7 @@ constexpr unsigned kMostHelpers = 7;
 constexpr std::chrono::milliseconds kAwake{2};
 
 void pause() noexcept {
-#if defined(__x86_64__)
+#ifdef __x86_64__
   __builtin_ia32_pause();
 #else
   std::this_thread::yield();
@@ -41,7 +41,7 @@ void pause() noexcept {
 /// Copies past the caches what no cache could hold: else each line of the target would be read
 /// before it is written, and threads that copy together share the memory's bandwidth.
 void copy_chunk(std::byte* to, const std::byte* from, std::size_t bytes, bool past_caches) {
-#if defined(__SSE2__)
+#ifdef __SSE2__
   constexpr std::size_t kLine = 64;
   if (past_caches && reinterpret_cast<std::uintptr_t>(to) % kLine == 0) {
     const std::size_t lines = bytes / kLine;
@@ -167,11 +167,11 @@ class Crew {
 
   bool take_one() {
     std::uint64_t seen = left_.load(std::memory_order_acquire);
-    std::uint32_t left = 0;
-    do {
-      left = static_cast<std::uint32_t>(seen);
-      if (left == 0) return false;
-    } while (!left_.compare_exchange_weak(seen, seen - 1, std::memory_order_acquire));
+    while (static_cast<std::uint32_t>(seen) != 0 &&
+           !left_.compare_exchange_weak(seen, seen - 1, std::memory_order_acquire)) {
+    }
+    const auto left = static_cast<std::uint32_t>(seen);
+    if (left == 0) return false;
     const std::size_t index = job_.count() - left;
     job_.run(index);
     ready_[index].store(true, std::memory_order_release);
