@@ -81,10 +81,10 @@ TEST(Histogram, ASummaryIsInOrder) {
 TEST(Histogram, EveryMagnitudeHasItsClasses) {
   for (unsigned bits = 1; bits < 43; ++bits) {
     for (const std::int64_t offset : {-1, 0, 1}) {
-      const std::int64_t value = (std::int64_t{1} << bits) + offset;
+      const auto value = static_cast<std::int64_t>(std::uint64_t{1} << bits) + offset;
       Histogram histogram;
       histogram.add(nanoseconds(value));
-      histogram.add(nanoseconds(std::int64_t{1} << 50U));  // so that the largest is no bound
+      histogram.add(std::chrono::hours(300));  // so that the largest is no bound
       expect_close(histogram.summary().p50, static_cast<double>(value) * kNanosecond);
     }
   }
@@ -119,6 +119,7 @@ TEST(Histogram, AnyNumberOfThreadsMayAdd) {
   Histogram histogram;
   {
     std::vector<std::jthread> threads;
+    threads.reserve(kThreads);
     for (std::int64_t thread = 0; thread < kThreads; ++thread) {
       threads.emplace_back([&, thread] {
         for (std::int64_t i = 1; i <= kEach; ++i) {
@@ -131,7 +132,7 @@ TEST(Histogram, AnyNumberOfThreadsMayAdd) {
   const auto summary = histogram.summary();
   EXPECT_EQ(summary.count, static_cast<std::uint64_t>(kThreads * kEach));
   EXPECT_DOUBLE_EQ(summary.max, kThreads * kEach * kNanosecond);
-  EXPECT_NEAR(summary.mean, (kThreads * kEach + 1) * kNanosecond / 2, 1e-12);
+  EXPECT_NEAR(summary.mean, ((kThreads * kEach) + 1) * kNanosecond / 2, 1e-12);
   expect_close(summary.p50, kThreads * kEach * kNanosecond / 2);
 }
 

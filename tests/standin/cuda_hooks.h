@@ -25,8 +25,7 @@ struct CudaHooks {
   void (*release)(void* memory) noexcept;
   /// Bytes from an address to the end of its allocation; 0 where it is no live memory.
   std::size_t (*room)(const void* address) noexcept;
-  /// What tells an allocation from every other one, those at the same address too; 0 where there is
-  /// none.
+  /// What tells memory from any other that was at its address; 0 where there is none.
   std::uint64_t (*allocation)(const void* address) noexcept;
   void (*read)(void* host, const void* device, std::size_t bytes) noexcept;
   void (*write)(void* device, const void* host, std::size_t bytes) noexcept;

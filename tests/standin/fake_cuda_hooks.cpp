@@ -35,9 +35,7 @@ void hook_release(void* memory) noexcept { static_cast<void>(cudaFree(memory)); 
 
 std::size_t hook_room(const void* address) noexcept { return room(address); }
 
-std::uint64_t hook_allocation(const void* address) noexcept {
-  return range_of(address, 0).allocation;
-}
+std::uint64_t hook_allocation(const void* address) noexcept { return mapping_of(address); }
 
 void copy_now(void* to, const void* from, std::size_t bytes, const void* device) {
   if (place_of(device, false).room < bytes) {

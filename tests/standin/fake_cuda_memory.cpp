@@ -1,7 +1,9 @@
 // The fake's memory: allocated at once, or in a stream's order.
 #include <cuda_runtime_api.h>
 
+#include <cstdint>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -166,18 +168,26 @@ cudaError_t cudaMemPoolCreate(cudaMemPool_t* handle, const cudaMemPoolProps* pro
     return fault("cudaMemPoolCreate: a pool is of pinned memory on one of the GPUs");
   }
   const auto pool = std::make_shared<Pool>(Pool{device, properties->maxSize});
+  {
+    const std::scoped_lock lock(state().mutex);
+    pool->id = ++state().allocations;
+  }
   *handle = open<cudaMemPool_t>(state().pools, pool);
   return cudaSuccess;
 }
 
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t handle, cudaMemPoolAttr attribute, void* value) {
   if (fails("cudaMemPoolSetAttribute")) return result(cudaErrorInvalidValue);
-  if (find(state().pools, handle) == nullptr) {
-    return fault("cudaMemPoolSetAttribute: no such pool, or destroyed");
-  }
+  const auto pool = find(state().pools, handle);
+  if (pool == nullptr) return fault("cudaMemPoolSetAttribute: no such pool, or destroyed");
   // The others are read, or reset, by those who look into a pool.
   if (value != nullptr && attribute >= cudaMemPoolReuseFollowEventDependencies &&
       attribute <= cudaMemPoolAttrReleaseThreshold) {
+    const std::scoped_lock lock(state().mutex);
+    if (attribute == cudaMemPoolAttrReleaseThreshold) {
+      const auto threshold = *static_cast<const std::uint64_t*>(value);
+      pool->keeps_all = threshold == std::numeric_limits<std::uint64_t>::max();
+    }
     return cudaSuccess;
   }
   return fault("cudaMemPoolSetAttribute: an attribute that cannot be set, or no value");

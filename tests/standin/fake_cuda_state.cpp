@@ -64,6 +64,15 @@ Place place_of(const void* address, bool for_new_work) {
   return {allocation.id, allocation.size - static_cast<std::size_t>(offset)};
 }
 
+std::uint64_t mapping_of(const void* address) {
+  const std::scoped_lock lock(state().mutex);
+  const auto found = find_allocation(address);
+  if (found == state().memory.end()) return 0;
+  const auto& allocation = found->second;
+  const bool kept = allocation.pool != nullptr && allocation.pool->keeps_all;
+  return kept ? allocation.pool->id : allocation.id;
+}
+
 Range range_of(const void* address, std::size_t bytes) {
   auto* data = const_cast<std::byte*>(static_cast<const std::byte*>(address));
   const std::scoped_lock lock(state().mutex);

@@ -28,6 +28,8 @@ struct Pool {
   int device;
   std::size_t limit;  // 0: none
   std::size_t used = 0;
+  std::uint64_t id = 0;    // among those of allocations
+  bool keeps_all = false;  // that is freed, for the next allocation
 };
 
 struct Allocation {
@@ -137,6 +139,10 @@ struct Place {
   std::size_t room = 0;
 };
 [[nodiscard]] Place place_of(const void* address, bool for_new_work = true);
+
+/// What tells memory from any other that was at its address: its allocation, or the pool that keeps
+/// what is freed, so that a graph may go on to use the address. 0 where there is none.
+[[nodiscard]] std::uint64_t mapping_of(const void* address);
 
 /// Bytes from an address to the end of its allocation; 0 where it is no live memory.
 [[nodiscard]] inline std::size_t room(const void* address) { return place_of(address).room; }

@@ -24,6 +24,7 @@ class Kept final : public testing::Environment {
   }
 };
 
+// NOLINTNEXTLINE(bugprone-throwing-static-initialization): as GoogleTest has it
 const auto* const kKept = testing::AddGlobalTestEnvironment(new Kept);
 
 }  // namespace

@@ -20,14 +20,13 @@ using trtfast::AsyncCalls;
 using trtfast::Clock;
 using trtfast::ClosedError;
 using trtfast::Deadline;
-using trtfast::DeadlineExceededError;
 using trtfast::QueueFullError;
 
 /// What came of calls, by a name that the test gives each.
 class Outcomes {
  public:
   [[nodiscard]] AsyncCalls::Done of(const std::string& call) {
-    return [this, call](AsyncCalls::Outcome outcome) {
+    return [this, call](const AsyncCalls::Outcome& outcome) {
       {
         const std::scoped_lock lock(mutex_);
         told_[call].push_back(text_of(outcome));
@@ -77,6 +76,7 @@ TEST_P(AsyncOnStandin, EachCallIsToldItsValuesOnce) {
   at_once_and_late([&] {
     const auto engine = load_twice(2);
     std::vector<Values> inputs;
+    inputs.reserve(20);
     for (std::size_t call = 0; call < 20; ++call) inputs.push_back(rows(1 + (call % 3), call));
     Outcomes outcomes;
     for (std::size_t call = 0; call < inputs.size(); ++call) {
@@ -157,7 +157,7 @@ TEST_P(AsyncOnStandin, ClosingLeavesNoCallUntold) {
     engine->infer_async(request_of(input), {}, outcomes.of(call));
   }
   std::jthread closing([&] { engine->close(); });
-  std::jthread opening([&] {
+  const std::jthread opening([&] {
     bool closed = false;
     while (!closed) {
       try {
@@ -219,6 +219,7 @@ TEST_P(AsyncOnStandin, ManyThreadsMixBothKindsOfCalls) {
       std::atomic<std::size_t> cancelled = 0;
       std::vector<std::vector<Values>> inputs(kThreads);
       std::vector<std::jthread> threads;
+      threads.reserve(kThreads);
       for (std::size_t thread = 0; thread < kThreads; ++thread) {
         threads.emplace_back([&, thread] {
           for (std::size_t turn = 0; turn < kTurns; ++turn) {
@@ -255,6 +256,7 @@ TEST_P(AsyncOnStandin, CallsFromManyThreadsKeepTheirOrder) {
   const Values input = rows(1);
   std::atomic<std::size_t> told = 0;
   std::vector<std::jthread> threads;
+  threads.reserve(kThreads);
   for (std::size_t thread = 0; thread < kThreads; ++thread) {
     threads.emplace_back([&] {
       for (std::size_t turn = 0; turn < kTurns; ++turn) {

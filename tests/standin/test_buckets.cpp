@@ -137,8 +137,10 @@ TEST_P(BoundsOnStandin, ALaneKeepsTheGraphsOfTheLastShapes) {
 
 TEST_P(BoundsOnStandin, ALaneKeepsTheGraphsOfTheLastAddresses) {
   const auto engine = load_twice();
+  constexpr std::size_t kTargets = 12;
   std::vector<DeviceValues> targets;
-  for (std::size_t i = 0; i < 12; ++i) targets.emplace_back(Values(6));
+  targets.reserve(kTargets);
+  for (std::size_t i = 0; i < kTargets; ++i) targets.emplace_back(Values(6));
   for (std::size_t i = 0; i < targets.size(); ++i) {
     for (std::size_t turn = 0; turn < 3; ++turn) {
       const Values input = rows(3, turn + i);

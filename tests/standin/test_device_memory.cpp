@@ -82,9 +82,9 @@ TEST_P(DeviceMemoryOnStandin, OutputsGoWhereTheCallerWants) {
     const auto engine = load_large();
     for (const std::size_t count : {std::size_t{3}, kManyRows}) {  // short copies, and long ones
       const Shape shape = {static_cast<std::int64_t>(count), 2};
-      DeviceValues device(Values(2 * count));
-      DeviceValues unaligned(Values(2 * count), 4);
-      PinnedValues pinned(Values(2 * count));
+      const DeviceValues device(Values(2 * count));
+      const DeviceValues unaligned(Values(2 * count), 4);
+      const PinnedValues pinned(Values(2 * count));
       Values pageable(2 * count);
       const OutputView on_heap{reinterpret_cast<std::byte*>(pageable.data()), shape};
       for (std::size_t seed = 0; seed < 4; ++seed) {
@@ -142,8 +142,8 @@ TEST_P(DeviceMemoryOnStandin, GivenOutputsMustHaveTheRightShape) {
 TEST_P(DeviceMemoryOnStandin, GivenOutputsMayDependOnData) {
   at_once_and_late([&] {
     const auto engine = load(build(kPositive, {profile("x", {1}, {4}, {8})}), 1);
-    DeviceValues device(Values(2));
-    PinnedValues pinned(Values(2));
+    const DeviceValues device(Values(2));
+    const PinnedValues pinned(Values(2));
     const Values input = {1, -2, 3};
     static_cast<void>(engine->infer({{view(input, {3})}, {device.output({2})}}));
     EXPECT_EQ(device.values(), (Values{1, 3}));
@@ -160,7 +160,7 @@ TEST_P(DeviceMemoryOnStandin, AddressesThatComeTwiceAreCaptured) {
   at_once_and_late([&] {
     const auto engine = load_twice();
     DeviceValues input(Values(6));
-    DeviceValues output(Values(6));
+    const DeviceValues output(Values(6));
     for (std::size_t turn = 0; turn < 4; ++turn) {
       input.set(rows(3, turn));
       static_cast<void>(engine->infer({{input.view({3, 2})}, {output.output({3, 2})}}));

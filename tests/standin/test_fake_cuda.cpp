@@ -3,9 +3,12 @@
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
+#include <limits>
+#include <utility>
 #include <vector>
 
 #include "fake_cuda.h"
+#include "fake_cuda_state.h"
 #include "fake_cuda_test.h"
 
 namespace standin_test {
@@ -186,6 +189,27 @@ TEST_F(FakeCuda, NoticesMemoryThatIsNotThereYetInAnotherStream) {
   EXPECT_EQ(cudaFreeAsync(memory, stream_), cudaSuccess);
   EXPECT_EQ(cudaFreeAsync(device_, stream_), cudaErrorInvalidValue);
   expect_fault("no stream allocated");
+}
+
+TEST_F(FakeCuda, APoolKeepsItsMemoryIfItIsToldTo) {
+  cudaMemPoolProps properties{};
+  properties.allocType = cudaMemAllocationTypePinned;
+  properties.location.type = cudaMemLocationTypeDevice;
+  cudaMemPool_t pool = nullptr;
+  ASSERT_EQ(cudaMemPoolCreate(&pool, &properties), cudaSuccess);
+  void* first = nullptr;
+  void* second = nullptr;
+  ASSERT_EQ(cudaMallocFromPoolAsync(&first, 10, pool, stream_), cudaSuccess);
+  ASSERT_EQ(cudaMallocFromPoolAsync(&second, 10, pool, stream_), cudaSuccess);
+  EXPECT_NE(fake_cuda::mapping_of(first), fake_cuda::mapping_of(second));
+  std::uint64_t all = std::numeric_limits<std::uint64_t>::max();
+  ASSERT_EQ(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &all), cudaSuccess);
+  EXPECT_EQ(fake_cuda::mapping_of(first), fake_cuda::mapping_of(second));
+  EXPECT_NE(fake_cuda::mapping_of(first), fake_cuda::mapping_of(device_));
+  ASSERT_EQ(cudaFreeAsync(first, stream_), cudaSuccess);
+  ASSERT_EQ(cudaFreeAsync(second, stream_), cudaSuccess);
+  EXPECT_EQ(fake_cuda::mapping_of(first), 0U);
+  EXPECT_EQ(cudaMemPoolDestroy(pool), cudaSuccess);
 }
 
 TEST_F(FakeCuda, TheDefaultStreamIsOneOfEachGpu) {

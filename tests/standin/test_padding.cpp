@@ -70,7 +70,7 @@ TEST_P(PaddingOnStandin, WorksWithMemoryOfTheCallers) {
     EXPECT_EQ(run(*engine, rows(8), {8, 2}), total(rows(8)));
     DeviceValues input(Values(6));
     DeviceValues device(Values(6));
-    PinnedValues pinned(Values(6));
+    const PinnedValues pinned(Values(6));
     Values pageable(6);
     std::size_t seed = 0;
     for (const OutputView& output :

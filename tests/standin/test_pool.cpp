@@ -106,7 +106,7 @@ TEST_P(PoolOnStandin, TheQueueHasALength) {
   EXPECT_THAT(thrown_by<QueueFullError>([&] { static_cast<void>(pool->enter()); }).what(),
               HasSubstr("max_queue=2 calls wait already"));
   first.reset();
-  std::optional third(pool->enter());
+  const std::optional third(pool->enter());
   EXPECT_THROW(static_cast<void>(pool->enter()), QueueFullError);
   busy.reset();  // the lane is for the second, who waits no longer
   const auto fourth = pool->enter();
@@ -146,6 +146,7 @@ TEST_P(PoolOnStandin, ClosingWakesThoseWhoWait) {
   for (std::size_t call = 0; call < kCalls; ++call) places.push_back(pool->enter());
   std::atomic<std::size_t> closed = 0;
   std::vector<std::jthread> threads;
+  threads.reserve(kCalls);
   for (auto& place : places) {
     threads.emplace_back([&closed, &place] {
       EXPECT_THROW(static_cast<void>(std::move(place).lease()), ClosedError);

@@ -93,6 +93,7 @@ TEST_P(SharedActivationsOnStandin, EveryCallOfManyThreadsGetsItsOwnAnswer) {
                              shared(3));
     std::atomic<std::size_t> right = 0;
     std::vector<std::jthread> threads;
+    threads.reserve(kThreads);
     for (std::size_t thread = 0; thread < kThreads; ++thread) {
       threads.emplace_back([&, thread] {
         for (std::size_t turn = 0; turn < kTurns; ++turn) {
@@ -114,6 +115,7 @@ TEST_P(SharedActivationsOnStandin, OutputsThatDependOnDataTakeTurnsToo) {
     const auto engine = load(build(kPositive, {profile("x", {1}, {4}, {8})}), shared(2));
     std::atomic<std::size_t> right = 0;
     std::vector<std::jthread> threads;
+    threads.reserve(kThreads);
     for (std::size_t thread = 0; thread < kThreads; ++thread) {
       threads.emplace_back([&, thread] {
         for (std::size_t turn = 1; turn <= kTurns; ++turn) {

@@ -80,13 +80,16 @@ TEST_P(StreamsOnStandin, TheUsesOfALaneKeepTheirOrder) {
   constexpr std::size_t kUnaligned = 4;
   const Stream first;
   const Stream second;
+  DeviceValues a(Values(6), kUnaligned);
+  DeviceValues b(Values(6), kUnaligned);
+  DeviceValues c(Values(6), kUnaligned);
+  const DeviceValues from_a(Values(6));
+  const DeviceValues from_b(Values(6));
+  const DeviceValues from_c(Values(6));
   for (std::size_t turn = 0; turn < 4; ++turn) {
-    const DeviceValues a(rows(3, turn), kUnaligned);
-    const DeviceValues b(rows(3, turn + 10), kUnaligned);
-    const DeviceValues c(rows(3, turn + 20), kUnaligned);
-    const DeviceValues from_a(Values(6));
-    const DeviceValues from_b(Values(6));
-    const DeviceValues from_c(Values(6));
+    a.set(rows(3, turn));
+    b.set(rows(3, turn + 10));
+    c.set(rows(3, turn + 20));
     infer_on(*engine, first.get(), a, from_a, 3);
     infer_on(*engine, second.get(), b, from_b, 3);
     EXPECT_TRUE(is_right(*engine, rows(3, turn + 30))) << "a call that waits";

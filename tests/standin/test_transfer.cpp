@@ -115,10 +115,11 @@ TEST_F(Transfers, ManyThreadsMaySendAndCopyAtOnce) {
   constexpr int kTurns = 6;
   std::atomic<int> right = 0;
   std::vector<std::jthread> threads;
+  threads.reserve(kThreads);
   for (unsigned thread = 0; thread < kThreads; ++thread) {
     threads.emplace_back([&, thread] {
       const Wait wait = thread % 2 == 0 ? Wait::kSpin : Wait::kBlock;
-      const Bytes source = random_bytes(kMiB + (thread * 100'001), thread);
+      const Bytes source = random_bytes(kMiB + (std::size_t{thread} * 100'001), thread);
       for (int turn = 0; turn < kTurns; ++turn) {
         if (sends_right(source, wait) && copies_right(source, wait)) ++right;
       }
