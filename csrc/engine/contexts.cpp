@@ -21,9 +21,12 @@ Contexts::Contexts(std::shared_ptr<const Object> engine, std::span<const std::by
                   require<Error>(engine_->call<VCudaEngine::createRuntimeConfig>(),
                                  "ICudaEngine::createRuntimeConfig", scope),
                   engine_);
-  // Lazy specialisation changes kernels, and so the last bits, in the middle of traffic.
+  // No kernels for each shape of a range: made lazily, they change the last bits in the middle of
+  // traffic; and made eagerly, TensorRT-RTX 1.5 unloads those of earlier shapes, and with them what
+  // a captured graph launches. Of a profile of one shape, all kernels are made for that shape
+  // anyway.
   config_->call<VRuntimeConfig::setDynamicShapesKernelSpecializationStrategy>(
-      tensorrt::KernelSpecialization::kEager);
+      tensorrt::KernelSpecialization::kNone);
   config_->call<VRuntimeConfig::setExecutionContextAllocationStrategy>(
       tensorrt::ContextAllocation::kUserManaged);
   if (!engine_->abi().has(Capability::kRuntimeCache)) return;

@@ -29,9 +29,9 @@ class Contexts {
   static void set_activations(const tensorrt::Object& context, std::byte* memory,
                               std::size_t bytes);
 
-  /// Held while a context compiles kernels, which is when it is made and when it first meets a shape:
-  /// TensorRT-RTX does not stand it that what is compiled is read meanwhile. Holds nothing where
-  /// TensorRT compiles none.
+  /// Held while a context compiles kernels, which is when it is made and when it first meets a
+  /// shape: TensorRT-RTX does not stand it that what is compiled is read meanwhile. Holds nothing
+  /// where TensorRT compiles none.
   [[nodiscard]] std::unique_lock<std::mutex> compiling() const;
 
   /// Whether TensorRT compiles kernels here, so that there is something to keep.

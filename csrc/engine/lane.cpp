@@ -61,7 +61,10 @@ std::vector<Tensor> Lane::run(const Request& request, Timeline& times) {
     wait_for(run);
     times.computed = Clock::now();
     capture(run);
-    if (!std::exchange(run.bucket->has_run, true)) plan_->note_shapes(request.inputs);
+    if (!run.executor->has_run()) {
+      run.executor->set_has_run();
+      plan_->note_kernels();
+    }
     if (run.news) note_memory();
     return collect(run);
   } catch (...) {
@@ -115,7 +118,7 @@ void Lane::launch(Run& run) {
   }
   run.executor->run(run.stream, [&] {
     std::unique_lock<std::mutex> compiling;
-    if (!run.bucket->has_run) compiling = plan_->contexts().compiling();
+    if (!run.executor->has_run()) compiling = plan_->contexts().compiling();
     submit(run, run.stream);
   });
   ++run.variant->plain_runs;

@@ -177,14 +177,6 @@ Plan::~Plan() {
   });
 }
 
-void Plan::note_shapes(std::span<const TensorView> inputs) const {
-  if (!contexts_->compiles()) return;
-  std::vector<Shape> shapes;
-  for (const auto& input : inputs) shapes.push_back(input.shape);
-  const std::scoped_lock lock(mutex_);
-  if (seen_.insert(std::move(shapes)).second) new_kernels_ = true;
-}
-
 std::vector<std::byte> Plan::kernels() const {
   const cuda::DeviceGuard guard(device_);
   return contexts_->kernels();
