@@ -50,7 +50,7 @@ class Engine:
         bits of the outputs are the same. See :meth:`warmup`.
     wait : "spin" or "block"
         How a call waits for the GPU: "spin" is quickest and keeps a core busy, "block" sleeps, and
-        answers some 50 to 100 microseconds later.
+        answers about 0.1 milliseconds later.
     max_queue : int, optional
         How many calls may wait for a lane; one more raises QueueFullError. By default any number.
     activation_memory : "lane" or "shared"

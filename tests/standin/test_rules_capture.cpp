@@ -166,18 +166,6 @@ TEST_P(CapturesOnStandin, AnOutputThatDependsOnDataCannotBeCaptured) {
   EXPECT_TRUE(enqueue(*stream_)) << "the stream is as before";
 }
 
-TEST_P(CapturesOnStandin, TensorRtRtxTellsWhatItCanCapture) {
-  ASSERT_EQ(library_->abi().has<VExecutionContext::isStreamCapturable>(), is_rtx());
-  if (!is_rtx()) return;
-  load_capturable();
-  void* handle = stream_->get();
-  EXPECT_TRUE(context_->call<VExecutionContext::isStreamCapturable>(handle));
-  context_.reset();
-  engine_.reset();
-  load_capturable("input x float32 -1\noutput p float32 -1\nop keep p = positive x\n");
-  EXPECT_FALSE(context_->call<VExecutionContext::isStreamCapturable>(handle));
-}
-
 TEST_P(CapturesOnStandin, LazyKernelsAreNotToBeFrozen) {
   load_capturable();
   context_ = std::make_unique<Object>(library_, create_context());

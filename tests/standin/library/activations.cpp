@@ -80,8 +80,7 @@ bool is_users(const Context& context) noexcept {
 }
 
 std::size_t needed_bytes(const Context& context) {
-  const auto& shapes = context.activations.shapes;
-  return shapes.empty() ? activation_bytes(context.model(), context.profile) : bytes_for(shapes);
+  return activation_bytes(context.model(), context.profile);
 }
 
 }  // namespace
@@ -110,7 +109,6 @@ std::size_t activation_bytes(const Model& model) {
 
 std::size_t allocate_activations(Context& context) {
   Activations& own = context.activations;
-  own.shapes.clear();
   if (is_users(context)) return 0;
   const std::size_t bytes = own.strategy == ContextAllocation::kStatic
                                 ? activation_bytes(context.model())
@@ -136,25 +134,10 @@ void set_activations(Call<Context>& call, void* memory, std::optional<std::int64
   }
 }
 
-std::size_t divide_activations(Call<Context>& call) {
-  if (!call) return 0;
-  for (const auto& input : call->model().tensors) {
-    if (input.is_input && !call->bindings[input.name].has_shape) {
-      call.violate("the shape of " + input.name + " is not set");
-      return 0;
-    }
-  }
-  call->activations.shapes = call->input_shapes();
-  return bytes_for(call->activations.shapes);
-}
-
 bool check_activations(Call<Context>& call) {
   if (!is_users(*call)) return true;
   const Activations& given = call->activations;
   if (given.memory == nullptr) return call.violate("no device memory is set");
-  if (!given.shapes.empty() && given.shapes != call->input_shapes()) {
-    return call.violate("the shapes have changed since updateDeviceMemorySizeForShapes()");
-  }
   const std::size_t room = cuda().room(given.memory);
   if (room == 0) return call.violate("the device memory is no live memory");
   const std::size_t needed = needed_bytes(*call);

@@ -67,10 +67,6 @@ std::string overwritten(const Call<Context>& call) {
   return {};
 }
 
-bool depends_on_data(const Model& model) {
-  return std::ranges::any_of(model.ops, [](const Op& op) { return op.kind == "positive"; });
-}
-
 namespace {
 
 constexpr Dims kNoDims{-1, {}};
@@ -181,14 +177,6 @@ void Context::forget_shapes() {
   }
 }
 
-std::map<std::string, Shape> Context::input_shapes() const {
-  std::map<std::string, Shape> shapes;
-  for (const auto& tensor : model().tensors) {
-    if (tensor.is_input) shapes[tensor.name] = bindings.at(tensor.name).shape;
-  }
-  return shapes;
-}
-
 Arguments Context::arguments() const {
   Arguments now{profile, {}, activations.memory};
   for (const auto& [name, binding] : bindings) now.tensors[name] = {binding.shape, binding.address};
@@ -261,14 +249,6 @@ VTable Context::make_table() {
   table.set<setDeviceMemoryV2>([](void* self, void* memory, std::int64_t size) noexcept {
     ContextCall call(self, "IExecutionContext::setDeviceMemoryV2", std::to_string(size));
     set_activations(call, memory, size);
-  });
-  table.set<updateDeviceMemorySizeForShapes>([](void* self) noexcept {
-    ContextCall call(self, "IExecutionContext::updateDeviceMemorySizeForShapes");
-    return divide_activations(call);
-  });
-  table.set<isStreamCapturable>([](void* self, void*) noexcept {
-    const ContextCall call(self, "IExecutionContext::isStreamCapturable");
-    return call && !depends_on_data(call->model());
   });
   table.set<getTensorShape>([](void* self, const char* name) noexcept {
     ContextCall call(self, "IExecutionContext::getTensorShape", quoted(name));

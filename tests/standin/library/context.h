@@ -28,9 +28,6 @@ inline constexpr std::uintptr_t kAlignment = 256;
 /// overwritten in place since.
 [[nodiscard]] std::string overwritten(const Call<Context>& call);
 
-/// Whether the shape of some output depends on the values of inputs on the device.
-[[nodiscard]] bool depends_on_data(const Model& model);
-
 bool enqueue(void* self, void* stream) noexcept;
 
 // The memory of activations, in activations.cpp.
@@ -45,9 +42,6 @@ bool enqueue(void* self, void* stream) noexcept;
 
 /// Takes the memory that the user gives; all that there is from its address where no size is told.
 void set_activations(Call<Context>& call, void* memory, std::optional<std::int64_t> size);
-
-/// Divides the activations' memory for the shapes that are set now, and tells its bytes.
-std::size_t divide_activations(Call<Context>& call);
 
 /// What must hold of the user's memory before an enqueue.
 bool check_activations(Call<Context>& call);

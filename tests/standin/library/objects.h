@@ -169,7 +169,6 @@ struct Activations {
   ContextAllocation strategy = ContextAllocation::kStatic;
   void* memory = nullptr;
   std::size_t size = 0;
-  std::map<std::string, Shape> shapes;  // that it is divided for; empty: for all of the profile
 };
 
 /// Where in a stream some work ends.
@@ -196,7 +195,6 @@ struct Context : Object {
   void dispose() noexcept;
   [[nodiscard]] const Engine& engine() const noexcept { return parent_of<Engine>(*this); }
   [[nodiscard]] const Model& model() const noexcept { return engine().model; }
-  [[nodiscard]] std::map<std::string, Shape> input_shapes() const;
   [[nodiscard]] Arguments arguments() const;
   void forget_shapes();  // of dynamic inputs
 

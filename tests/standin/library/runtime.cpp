@@ -83,14 +83,6 @@ void* create_context(Call<Engine>& call, ContextAllocation strategy, KernelSpeci
   return nullptr;
 }
 
-std::size_t profile_bytes(Call<Engine>& call, std::int32_t index) {
-  if (!call) return 0;
-  const auto count = std::max<std::size_t>(1, call->model.profiles.size());
-  if (index >= 0 && std::cmp_less(index, count)) return activation_bytes(call->model, index);
-  call.violate("the engine has " + std::to_string(count) + " profiles");
-  return 0;
-}
-
 /// A tensor of the engine by its name, which must be right.
 const TensorDef* tensor(Call<Engine>& call, const char* name) {
   if (!call) return nullptr;
@@ -271,14 +263,6 @@ VTable Engine::make_table() {
   table.set<getDeviceMemorySizeV2>([](void* self) noexcept {
     const Call<Engine> call(self, "ICudaEngine::getDeviceMemorySizeV2");
     return static_cast<std::int64_t>(call ? activation_bytes(call->model) : 0);
-  });
-  table.set<getDeviceMemorySizeForProfile>([](void* self, std::int32_t index) noexcept {
-    Call<Engine> call(self, "ICudaEngine::getDeviceMemorySizeForProfile", std::to_string(index));
-    return profile_bytes(call, index);
-  });
-  table.set<getDeviceMemorySizeForProfileV2>([](void* self, std::int32_t index) noexcept {
-    Call<Engine> call(self, "ICudaEngine::getDeviceMemorySizeForProfileV2", std::to_string(index));
-    return static_cast<std::int64_t>(profile_bytes(call, index));
   });
   table.set<createRuntimeConfig>([](void* self) noexcept -> void* {
     const Call<Engine> call(self, "ICudaEngine::createRuntimeConfig");
