@@ -21,12 +21,9 @@ Contexts::Contexts(std::shared_ptr<const Object> engine, std::span<const std::by
                   require<Error>(engine_->call<VCudaEngine::createRuntimeConfig>(),
                                  "ICudaEngine::createRuntimeConfig", scope),
                   engine_);
-  // No kernels for each shape of a range: made lazily, they change the last bits in the middle of
-  // traffic; and made eagerly, TensorRT-RTX 1.5 unloads those of earlier shapes, and with them what
-  // a captured graph launches. Of a profile of one shape, all kernels are made for that shape
-  // anyway.
+  // Lazy specialisation changes kernels, and so the last bits, in the middle of traffic.
   config_->call<VRuntimeConfig::setDynamicShapesKernelSpecializationStrategy>(
-      tensorrt::KernelSpecialization::kNone);
+      tensorrt::KernelSpecialization::kEager);
   config_->call<VRuntimeConfig::setExecutionContextAllocationStrategy>(
       tensorrt::ContextAllocation::kUserManaged);
   if (!engine_->abi().has(Capability::kRuntimeCache)) return;

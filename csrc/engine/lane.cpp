@@ -106,8 +106,9 @@ Bucket& Lane::make_bucket(const Run& run) {
     executor.set_value(index, {input.data, byte_size(input.shape, input.dtype)});
   }
   auto outputs = executor.output_shapes();
-  const bool known = std::ranges::none_of(outputs, is_dynamic);
-  return buckets_.add({profile, run.shapes, std::move(outputs), known && !plan_->has_values()});
+  const bool capturable = std::ranges::none_of(outputs, is_dynamic) && !plan_->has_values() &&
+                          plan_->can_replay(profile);
+  return buckets_.add({profile, run.shapes, std::move(outputs), capturable});
 }
 
 void Lane::launch(Run& run) {

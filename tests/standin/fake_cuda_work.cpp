@@ -8,13 +8,14 @@ namespace fake_cuda {
 
 std::shared_ptr<Stream> find_stream(const void* handle) {
   if (auto stream = find(state().streams, handle)) return stream;
+  const int gpu = current;
   const std::scoped_lock lock(state().mutex);
   auto& defaults = state().default_streams;
   if (handle == nullptr) {
-    auto& stream = defaults[current];
+    auto& stream = defaults[gpu];
     if (stream == nullptr) {
       stream = std::make_shared<Stream>();
-      stream->device = current;
+      stream->device = gpu;
     }
     return stream;
   }
