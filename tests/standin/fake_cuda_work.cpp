@@ -10,7 +10,7 @@ std::shared_ptr<Stream> find_stream(const void* handle) {
   if (auto stream = find(state().streams, handle)) return stream;
   const std::scoped_lock lock(state().mutex);
   auto& defaults = state().default_streams;
-  if (handle == nullptr) {
+  if (handle == nullptr || handle == cudaStreamLegacy) {
     auto& stream = defaults[current];
     if (stream == nullptr) {
       stream = std::make_shared<Stream>();
