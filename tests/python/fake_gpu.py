@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+from typing_extensions import Self
 
 from trtfast import _core
 
@@ -78,7 +79,7 @@ class Gate:
             self._fake.fake_cuda_open_gate(self._gate)
             self._gate = None
 
-    def __enter__(self) -> Gate:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -160,7 +161,8 @@ class FakeGpu:
             "stream": stream,
         }
         shared = Shared(interface, None)
-        weakref.finalize(shared, self._fake.fake_cuda_free, device, memory)
+        # Not at exit: freeing waits for the GPU, which a gate may hold back for good.
+        weakref.finalize(shared, self._fake.fake_cuda_free, device, memory).atexit = False
         return shared
 
     def gate(self) -> Gate:
