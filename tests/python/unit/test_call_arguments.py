@@ -49,6 +49,7 @@ def test_shapes_by_default_are_the_best_ones() -> None:
 @given(BATCHES)
 def test_every_form_of_a_shape_is_the_same(batch: int) -> None:
     forms: list[Any] = [(batch, 2), [batch, 2], {"x": (batch, 2)}, {"x": [batch, 2]}]
+    forms.append(tuple(np.array([batch, 2])))
     for form in forms:
         assert shapes_of(form, [X]) == {"x": (batch, 2)}
         assert sets_of(form, [X]) == sets_of([form], [X]) == [{"x": (batch, 2)}]
