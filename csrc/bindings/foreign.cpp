@@ -109,6 +109,7 @@ DeviceView from_array_interface(py::handle object, const std::string& what, Data
   auto* data = reinterpret_cast<std::byte*>(address);  // NOLINT(performance-no-int-to-ptr): as told
   {
     const ReleasedGil released;
+    const cuda::DeviceGuard guard(device);  // each GPU has a legacy stream of its own
     if (data != nullptr) {
       cudaPointerAttributes attributes{};
       TRTFAST_CUDA(cudaPointerGetAttributes(&attributes, data));

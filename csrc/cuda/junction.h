@@ -16,6 +16,9 @@ namespace trtfast::cuda {
 
 class Junction {
  public:
+  /// @param device the current GPU.
+  explicit Junction(int device) : device_(device) {}
+
   /// One of a GPU that nobody uses, made if need be. It goes back when the pointer ends, and none
   /// is ever destroyed: in steady state nothing is created.
   static std::shared_ptr<Junction> of(int device) {
@@ -30,7 +33,7 @@ class Junction {
     }
     if (junction == nullptr) {
       const DeviceGuard guard(device);
-      junction = std::make_unique<Junction>();
+      junction = std::make_unique<Junction>(device);
     }
     return {junction.release(), [device](Junction* back) {
               auto& kept = spares();
@@ -41,7 +44,7 @@ class Junction {
 
   [[nodiscard]] cudaStream_t stream() const noexcept { return stream_.get(); }
 
-  /// Adds what a stream does so far.
+  /// Adds what a stream does so far. The legacy stream is that of the current GPU.
   void add(cudaStream_t producer) const {
     event_.record(producer);
     event_.hold(stream_.get());
@@ -49,6 +52,7 @@ class Junction {
 
   /// The moment when all that was added has happened.
   [[nodiscard]] const Event& ready() const {
+    const DeviceGuard guard(device_);
     event_.record(stream_.get());
     return event_;
   }
@@ -63,6 +67,7 @@ class Junction {
     return *spares;
   }
 
+  int device_;
   Stream stream_;
   Event event_;
 };

@@ -6,7 +6,7 @@ All engines share these functions, so the same call is right, or wrong, on each 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -159,7 +159,7 @@ def sets_of(
     """Return sets of shapes for all inputs: of one such set or a list of them; none for None."""
     if shapes is None:
         return []
-    one = isinstance(shapes, Mapping) or all(isinstance(item, int) for item in shapes)
+    one = isinstance(shapes, Mapping) or all(isinstance(item, SupportsIndex) for item in shapes)
     sets: Sequence[Any] = [shapes] if one else list(shapes)
     return [shapes_of(given, specs) for given in sets]
 

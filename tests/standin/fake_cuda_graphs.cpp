@@ -108,7 +108,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t handle, cudaStreamCaptureMode mo
     return error;
   }
   if (fails("cudaStreamBeginCapture")) return result(cudaErrorLaunchFailure);
-  if (handle == nullptr) {
+  if (handle == nullptr || handle == cudaStreamLegacy) {
     return fault("cudaStreamBeginCapture: the default stream cannot be captured",
                  cudaErrorStreamCaptureUnsupported);
   }

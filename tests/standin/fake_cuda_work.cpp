@@ -11,7 +11,7 @@ std::shared_ptr<Stream> find_stream(const void* handle) {
   const int gpu = current;
   const std::scoped_lock lock(state().mutex);
   auto& defaults = state().default_streams;
-  if (handle == nullptr) {
+  if (handle == nullptr || handle == cudaStreamLegacy) {
     auto& stream = defaults[gpu];
     if (stream == nullptr) {
       stream = std::make_shared<Stream>();

@@ -63,6 +63,7 @@ TEST_P(SharedActivationsOnStandin, RunsOfDifferentStreamsTakeTurns) {
 }
 
 TEST_P(SharedActivationsOnStandin, LanesOnDifferentStreamsTakeTurns) {
+  SKIP_WHERE_RANGES_ARE_NOT_CAPTURED();
   fake_cuda::set_late(true);
   const auto engine = load_twice(shared(2));
   engine->warm_up({{{2, 2}}});

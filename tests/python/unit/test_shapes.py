@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trtfast.errors import InputError
-from trtfast.shapes import parse, profiles_for
+from trtfast.shapes import buckets_for, parse, profiles_for
 from trtfast.spec import ShapeRange, TensorSpec
 
 NAMES = st.text(st.characters(codec="ascii", categories=("L", "N", "P")), min_size=1).filter(
@@ -140,3 +140,40 @@ def test_sizes_of_numpy_are_integers() -> None:
     (profile,) = profiles_for([spec("x", -1, 8)], opt_shapes={"x": np.array([4, 8])})  # type: ignore[dict-item]
     assert profile["x"] == ShapeRange((1, 8), (4, 8), (4, 8))
     assert all(type(size) is int for size in profile["x"].opt)
+
+
+@given(st.lists(st.integers(1, 2**31)))
+def test_a_bucket_is_a_profile_of_one_shape(batches: list[int]) -> None:
+    inputs = [spec("x", -1, 3, 8), spec("scale", 1)]
+    profiles = buckets_for(inputs, batches)
+    assert [profile.keys() for profile in profiles] == [{"x"}] * len(batches)
+    for profile, batch in zip(profiles, batches, strict=True):
+        assert profile["x"] == ShapeRange(*[(batch, 3, 8)] * 3)
+    assert profiles == buckets_for(inputs, [(batch, 3, 8) for batch in batches])
+    assert profiles == buckets_for(inputs, [{"x": [batch, 3, 8]} for batch in batches])
+
+
+def test_a_batch_size_is_that_of_all_dynamic_inputs() -> None:
+    (profile,) = buckets_for([spec("a", -1, 2), spec("b", -1, 5)], [4])
+    assert profile == {"a": ShapeRange(*[(4, 2)] * 3), "b": ShapeRange(*[(4, 5)] * 3)}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "bucket"),
+    [
+        ([spec("x", -1, -1)], 4),
+        ([spec("x", 3, -1)], 4),
+        ([spec("a", -1, 2), spec("b", -1, 2)], (4, 2)),
+        ([spec("a", -1, 2), spec("b", -1, 2)], {"a": (4, 2)}),
+        ([spec("x", -1, 2)], {"y": (4, 2)}),
+        ([spec("x", 3, 2)], (3, 2)),
+    ],
+)
+def test_a_bucket_that_leaves_a_shape_open_is_refused(inputs: Any, bucket: Any) -> None:
+    with pytest.raises(InputError, match=r"does not say the shapes of the dynamic inputs"):
+        buckets_for(inputs, [bucket])
+
+
+def test_what_is_no_bucket_is_refused() -> None:
+    with pytest.raises(InputError, match=r"'x': .* is not a shape; expected integers"):
+        buckets_for([spec("x", -1, 8)], [(4.5, 8)])  # type: ignore[list-item]
