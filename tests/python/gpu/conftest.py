@@ -13,9 +13,15 @@ import zoo
 
 @pytest.fixture(scope="session")
 def doubling(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The plan of a model that doubles (n, 8), n from 1 to 32, without rounding."""
+    """The plan of a model that doubles (n, 8), n from 1 to 32, without rounding.
+
+    Of some n it has buckets, whose runs are captured on every TensorRT.
+    """
     folder = tmp_path_factory.mktemp("doubling")
-    return trtfast.build(zoo.make_doubling(folder / "doubling.onnx", ("n", 8)))
+    onnx = zoo.make_doubling(folder / "doubling.onnx", ("n", 8))
+    shapes = {"min_shapes": (1, 8), "opt_shapes": (8, 8), "max_shapes": (32, 8)}
+    ranges = {bound: {"image": shape} for bound, shape in shapes.items()}
+    return trtfast.build(onnx, buckets=(5, 6, 8, 32), **ranges)
 
 
 @pytest.fixture

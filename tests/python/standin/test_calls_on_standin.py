@@ -55,7 +55,7 @@ def test_every_kind_of_call(gpu: FakeGpu, release: str, options: Any, late: bool
 
 @LATE
 def test_several_inputs_and_outputs(gpu: FakeGpu, late: bool) -> None:
-    with trtfast.Engine(build(gpu.libraries["rtx1.5"], PAIR)) as engine:
+    with trtfast.Engine(build(gpu.libraries["11.1"], PAIR)) as engine:
         gpu.set_late(late)
         a, b = rows(5, 1), rows(5, 2)
         for _ in range(3):

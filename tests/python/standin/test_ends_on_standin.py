@@ -70,7 +70,7 @@ def _calls(gpu: FakeGpu) -> list[Call]:
 
 def test_many_threads_of_all_kinds_of_calls(gpu: FakeGpu) -> None:
     buckets = [(count, count, count) for count in (1, 8, 32)]
-    plan = build(gpu.libraries["rtx1.5"], TWICE, *buckets, (1, 4, 40_000))
+    plan = build(gpu.libraries["11.1"], TWICE, *buckets, (1, 4, 40_000))
     engines = [
         trtfast.Engine(plan, lanes=3),
         trtfast.Engine(plan, wait="block", max_queue=4),
@@ -191,7 +191,7 @@ from pathlib import Path
 import fake_gpu, trtfast
 
 gpu = fake_gpu.FakeGpu(Path(os.environ["TRTFAST_STANDIN"]))
-plan = fake_gpu.build(gpu.libraries["rtx1.5"])
+plan = fake_gpu.build(gpu.libraries["11.1"])
 engine = trtfast.Engine(plan, lanes=3)
 batch = fake_gpu.rows(5)
 wanted = fake_gpu.answer(batch)

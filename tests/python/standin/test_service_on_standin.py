@@ -41,7 +41,7 @@ def test_warmup_captures_every_lane(plan: bytes, shapes: Any, counts: list[int])
 
 def test_warmup_takes_the_best_shape_of_each_profile(gpu: FakeGpu) -> None:
     ranges = [(1, 1, 1), (2, 8, 16)]
-    with trtfast.Engine(build(gpu.libraries["rtx1.5"], PAIR, *ranges), lanes=1) as engine:
+    with trtfast.Engine(build(gpu.libraries["11.1"], PAIR, *ranges), lanes=1) as engine:
         engine.warmup()
         before = engine.stats()
         assert before.captures == 2
