@@ -26,6 +26,7 @@ struct Bucket {
   std::vector<Shape> inputs;
   std::vector<Shape> outputs;  // with a -1 where they depend on data
   bool capturable;
+  bool has_run = false;
   std::list<Variant> variants = {};  // the last used first
 
   [[nodiscard]] bool fits(std::span<const Shape> shapes) const {

@@ -37,10 +37,6 @@ class Executor {
   /// Has TensorRT ask for the memory of an output whose shape depends on data.
   void allocate_output(std::size_t output);
 
-  /// Whether it has run, and so has compiled its kernels.
-  [[nodiscard]] bool has_run() const noexcept { return has_run_; }
-  void set_has_run() noexcept { has_run_ = true; }
-
   /// @throws Error
   void enqueue(cudaStream_t stream) const;
 
@@ -70,7 +66,6 @@ class Executor {
   std::vector<const void*> inputs_;
   std::vector<const void*> outputs_;
   std::vector<Value> values_;
-  bool has_run_ = false;
   tensorrt::Object context_;
 };
 

@@ -61,10 +61,7 @@ std::vector<Tensor> Lane::run(const Request& request, Timeline& times) {
     wait_for(run);
     times.computed = Clock::now();
     capture(run);
-    if (!run.executor->has_run()) {
-      run.executor->set_has_run();
-      plan_->note_kernels();
-    }
+    if (!std::exchange(run.bucket->has_run, true)) plan_->note_shapes(request.inputs);
     if (run.news) note_memory();
     return collect(run);
   } catch (...) {
@@ -119,7 +116,7 @@ void Lane::launch(Run& run) {
   }
   run.executor->run(run.stream, [&] {
     std::unique_lock<std::mutex> compiling;
-    if (!run.executor->has_run()) compiling = plan_->contexts().compiling();
+    if (!run.bucket->has_run) compiling = plan_->contexts().compiling();
     submit(run, run.stream);
   });
   ++run.variant->plain_runs;

@@ -177,6 +177,15 @@ Plan::~Plan() {
   });
 }
 
+void Plan::note_shapes(std::span<const TensorView> inputs) const {
+  constexpr std::size_t kMost = 1024;  // what has more shapes than this is not worth keeping
+  if (!contexts_->compiles()) return;
+  std::vector<Shape> shapes;
+  for (const auto& input : inputs) shapes.push_back(input.shape);
+  const std::scoped_lock lock(mutex_);
+  if (seen_.size() < kMost && seen_.insert(std::move(shapes)).second) new_kernels_ = true;
+}
+
 std::vector<std::byte> Plan::kernels() const {
   const cuda::DeviceGuard guard(device_);
   return contexts_->kernels();

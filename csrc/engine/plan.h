@@ -4,6 +4,8 @@
 #include <atomic>
 #include <cstddef>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -45,8 +47,8 @@ class Plan {
   /// @throws InputError
   [[nodiscard]] int profile_for(std::span<const TensorView> inputs) const;
 
-  /// Called after the first run of a context, which compiles kernels.
-  void note_kernels() const noexcept { new_kernels_ = contexts_->compiles(); }
+  /// Called after a lane's first run with some shapes: TensorRT-RTX compiles kernels for each anew.
+  void note_shapes(std::span<const TensorView> inputs) const;
 
   /// Whether kernels were compiled since the last such question, and are worth keeping.
   [[nodiscard]] bool take_new_kernels() const noexcept { return new_kernels_.exchange(false); }
@@ -66,6 +68,8 @@ class Plan {
   bool has_values_ = false;
   std::unique_ptr<const Contexts> contexts_;
 
+  mutable std::mutex mutex_;
+  mutable std::set<std::vector<Shape>> seen_;
   mutable std::atomic<bool> new_kernels_ = false;
 };
 

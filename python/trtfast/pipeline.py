@@ -111,7 +111,17 @@ def compile(  # noqa: A001 - the word for it, as in torch.compile
         return _cached_engine(onnx, backend=backend, device=device, **options)
 
 
-_ENGINE_OPTIONS = ("lanes", "preprocess", "allow_unsupported_gpu", "rebuild")
+_ENGINE_OPTIONS = (
+    "activation_memory",
+    "allow_unsupported_gpu",
+    "cuda_graph",
+    "lanes",
+    "max_queue",
+    "pad_to_bucket",
+    "preprocess",
+    "rebuild",
+    "wait",
+)
 
 
 def _cached_engine(onnx: Path, *, backend: str, device: int, **options: Any) -> Engine:
