@@ -48,8 +48,8 @@ cudaError_t submit_copy(const std::shared_ptr<Stream>& stream, const Plane& to, 
     const std::byte* first = from.range.data;
     staged = std::make_shared<std::vector<std::byte>>(first, first + from.range.size);
   }
-  return submit(stream, [=] {
-    if (!intact(to.range) || !intact(from.range)) {
+  return submit(stream, [=, in_graph = capturing(stream)] {
+    if (!intact(to.range, in_graph) || !intact(from.range, in_graph)) {
       fault(std::string(function) + ": memory that was freed, or is not allocated yet, as it runs");
       return;
     }
@@ -111,8 +111,8 @@ cudaError_t cudaMemsetAsync(void* memory, int value, std::size_t bytes, cudaStre
   if (range.pageable() || !range.inside) {
     return fault("cudaMemsetAsync: out of the memory's bounds");
   }
-  return submit(stream, [=] {
-    if (!intact(range)) {
+  return submit(stream, [=, in_graph = capturing(stream)] {
+    if (!intact(range, in_graph)) {
       fault("cudaMemsetAsync: memory that was freed, or is not allocated yet, as it runs");
       return;
     }

@@ -83,7 +83,7 @@ std::shared_ptr<Capture> capture_of(const std::shared_ptr<Stream>& stream) {
   return stream != nullptr ? stream->capture : nullptr;
 }
 
-bool hook_capturing(void* handle) noexcept { return capture_of(find_stream(handle)) != nullptr; }
+bool hook_capturing(void* handle) noexcept { return capturing(find_stream(handle)); }
 
 bool hook_synchronize(void* handle) noexcept {
   const auto stream = find_stream(handle);

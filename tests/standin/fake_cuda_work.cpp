@@ -49,6 +49,11 @@ cudaError_t submit(const std::shared_ptr<Stream>& stream, Node work) {
   return cudaSuccess;
 }
 
+bool capturing(const std::shared_ptr<Stream>& stream) {
+  const std::scoped_lock lock(state().mutex);
+  return stream != nullptr && stream->capture != nullptr;
+}
+
 void wait_for(const std::shared_ptr<Stream>& stream, std::shared_ptr<const Mark> after) {
   Mark mark{stream, 0, {}};
   {

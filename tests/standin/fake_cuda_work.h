@@ -76,6 +76,9 @@ inline cudaError_t submit(const std::shared_ptr<Stream>& stream, std::function<v
   return submit(stream, Node{std::move(work)});
 }
 
+/// Whether what is submitted to it now becomes part of a graph.
+[[nodiscard]] bool capturing(const std::shared_ptr<Stream>& stream);
+
 /// Has the stream's next work wait for a mark. The stream is not captured.
 void wait_for(const std::shared_ptr<Stream>& stream, std::shared_ptr<const Mark> after);
 

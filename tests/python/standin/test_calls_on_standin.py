@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import trtfast
-from fake_gpu import PAIR, FakeGpu, Shared, answer, build, rows
+from fake_gpu import PAIR, TWICE, FakeGpu, Shared, answer, build, rows
 
 LATE = pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
 
@@ -92,6 +92,18 @@ def test_page_locked_arrays(gpu: FakeGpu, engine: trtfast.Engine, late: bool) ->
         np.testing.assert_array_equal(out, answer(given))
         np.testing.assert_array_equal(engine.infer(given), out)
     assert engine.empty_input().shape == engine.empty_output().shape == (4, 2)  # the best shape
+
+
+@pytest.mark.parametrize("count", [5, 20_000])
+def test_new_memory_at_an_address_that_a_graph_knows(gpu: FakeGpu, count: int) -> None:
+    with trtfast.Engine(build(gpu.libraries["rtx1.5"], TWICE, (1, 4, 20_000)), lanes=1) as engine:
+        for seed in range(20):  # each lets go of its arrays, so their addresses come again
+            batch = rows(count, seed)
+            out = engine.empty_output((count, 2))
+            engine.infer(batch, out=out)
+            np.testing.assert_array_equal(out, answer(batch))
+            given = engine.infer(gpu.array(batch))
+            np.testing.assert_array_equal(given.copy_to_host(), answer(batch))
 
 
 def test_page_locked_arrays_outlive_their_engine(plan: bytes) -> None:

@@ -55,6 +55,7 @@ struct Work {
   Operand output;
   std::vector<std::byte> values;  // where they are computed already
   bool computed;
+  bool in_graph = false;  // which knows addresses alone: other memory may be there by now
 
   /// What is gone since the enqueue, in words; empty where nothing is.
   [[nodiscard]] std::string missing() const {
@@ -62,8 +63,9 @@ struct Work {
     if (cuda().allocation(surroundings.activations) != surroundings.allocation) {
       return "the device memory of the context";
     }
-    const auto is_gone = [](const Operand& tensor) {
-      return cuda().allocation(tensor.address) != tensor.allocation;
+    const auto is_gone = [this](const Operand& tensor) {
+      const auto now = cuda().allocation(tensor.address);
+      return in_graph ? now == 0 && tensor.allocation != 0 : now != tensor.allocation;
     };
     const auto gone = std::ranges::find_if(inputs, is_gone);
     if (gone != inputs.end()) return "the memory of " + gone->name;
@@ -87,6 +89,7 @@ struct Work {
 };
 
 bool launch_work(void* stream, std::unique_ptr<Work> work) {
+  work->in_graph = cuda().capturing(stream);
   return cuda().launch(stream, {&Work::run, &Work::relaunch, &Work::release, work.release()});
 }
 
