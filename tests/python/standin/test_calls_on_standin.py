@@ -96,7 +96,7 @@ def test_page_locked_arrays(gpu: FakeGpu, engine: trtfast.Engine, late: bool) ->
 
 @pytest.mark.parametrize("count", [5, 20_000])
 def test_new_memory_at_an_address_that_a_graph_knows(gpu: FakeGpu, count: int) -> None:
-    with trtfast.Engine(build(gpu.libraries["rtx1.5"], TWICE, (1, 4, 20_000)), lanes=1) as engine:
+    with trtfast.Engine(build(gpu.libraries["11.1"], TWICE, (1, 4, 20_000)), lanes=1) as engine:
         for seed in range(20):  # each lets go of its arrays, so their addresses come again
             batch = rows(count, seed)
             out = engine.empty_output((count, 2))
