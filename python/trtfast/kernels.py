@@ -44,7 +44,8 @@ class Keeper:
         """Write what is left, and wait until it is written."""
         if self._thread is not None:
             self._thread.join()
-        self._write()
+        if self._engine.take_new_kernels():
+            self._write()
 
     def _write(self) -> None:
         kernels = self._engine.kernels()
