@@ -139,7 +139,7 @@ void Lane::copy_in(Run& run) {
 }
 
 bool Lane::send_images(Slot& slot, const TensorView& input, cudaStream_t stream) const {
-  // The table goes in front of the images, so that it travels with the first of them.
+  // The table lies in front of the images, so that one buffer holds both.
   constexpr std::size_t kTableBytes = kernels::kTableSize * sizeof(float);
   const std::size_t bytes = byte_size(input.shape, DataType::kUint8);
   const bool grows = slot.images.size() < kTableBytes + bytes;

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
 import logging
-import threading
 
 from . import _core
-
-_starting = threading.Lock()
+from ._pump import Pump
 
 logger = logging.getLogger("trtfast.tensorrt")
 
@@ -23,23 +19,10 @@ def connect() -> None:
     The level is that of the logger ``trtfast.tensorrt`` at this moment, which is called before each
     load and build.
     """
-    _start()
+    _pump.start()
     level = logger.getEffectiveLevel()
     wanted = [severity for severity, value in enumerate(_LEVELS) if value >= level]
     _core.set_log_threshold(max(wanted, default=-1))
-
-
-def _start() -> None:
-    with _starting:  # of several that come at once, one starts it
-        _start_once()
-
-
-@functools.cache
-def _start_once() -> None:
-    thread = threading.Thread(target=_forward, name="trtfast-log", daemon=True)
-    thread.start()
-    # The thread must end before the interpreter does, which it could not re-enter.
-    atexit.register(_stop, thread)
 
 
 def _forward() -> None:
@@ -48,6 +31,4 @@ def _forward() -> None:
             logger.log(_LEVELS[severity], text)
 
 
-def _stop(thread: threading.Thread) -> None:
-    _core.close_log()
-    thread.join()
+_pump = Pump("trtfast-log", _forward, _core.close_log)

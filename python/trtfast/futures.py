@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import concurrent.futures
-import functools
 import logging
-import threading
 from typing import TYPE_CHECKING, Any
 
 from . import _core
+from ._pump import Pump
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 __all__ = ["InferenceFuture", "start"]
-
-_starting = threading.Lock()
 
 logger = logging.getLogger("trtfast")
 
@@ -50,7 +46,7 @@ class InferenceFuture(concurrent.futures.Future[Any]):
 
 def start(engine: Engine, inputs: Any, deadline: float | None) -> InferenceFuture:
     """Begin a call of an engine."""
-    _start_thread()
+    _pump.start()
     future = InferenceFuture()
     core = engine._core  # noqa: SLF001 - this is the engine's own module
     call = _core.infer_async(core, inputs, future, deadline)
@@ -58,19 +54,6 @@ def start(engine: Engine, inputs: Any, deadline: float | None) -> InferenceFutur
         call = _core.infer_async(core, engine._prepare(inputs), future, deadline)  # noqa: SLF001
     future._call = call  # noqa: SLF001
     return future
-
-
-def _start_thread() -> None:
-    with _starting:  # of several that come at once, one starts it
-        _start_once()
-
-
-@functools.cache
-def _start_once() -> None:
-    thread = threading.Thread(target=_complete, name="trtfast-completions", daemon=True)
-    thread.start()
-    # The thread must end before the interpreter does, which it could not re-enter.
-    atexit.register(_stop, thread)
 
 
 def _complete() -> None:
@@ -82,6 +65,4 @@ def _complete() -> None:
                 future.set_exception(error)
 
 
-def _stop(thread: threading.Thread) -> None:
-    _core.close_completions()
-    thread.join()
+_pump = Pump("trtfast-completions", _complete, _core.close_completions)

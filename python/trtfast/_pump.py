@@ -1,0 +1,46 @@
+"""Threads that bring what the core has to tell to Python, without making the core wait."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Pump"]
+
+
+class Pump:
+    """A thread of the whole process, started by the first who needs it.
+
+    Parameters
+    ----------
+    name : str
+        The thread's.
+    run : callable
+        Forwards until there is nothing more to come.
+    close : callable
+        Makes ``run`` return for good.
+    """
+
+    def __init__(self, name: str, run: Callable[[], None], close: Callable[[], None]) -> None:
+        self._thread = threading.Thread(target=run, name=name, daemon=True)
+        self._close = close
+        self._lock = threading.Lock()
+        self._started = False
+
+    def start(self) -> None:
+        """Start the thread, unless it was; of several that come at once, one does."""
+        with self._lock:
+            if self._started:
+                return
+            self._started = True
+            self._thread.start()
+            # It must end before the interpreter does, which it could not re-enter.
+            atexit.register(self._stop)
+
+    def _stop(self) -> None:
+        self._close()
+        self._thread.join()
