@@ -3,6 +3,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <cstddef>
 #include <functional>
 #include <optional>
 #include <utility>
@@ -19,9 +20,11 @@ class Graph {
   [[nodiscard]] static std::optional<Graph> capture(cudaStream_t stream,
                                                     const std::function<void()>& work);
 
-  Graph(Graph&& other) noexcept : graph_(std::exchange(other.graph_, nullptr)) {}
+  Graph(Graph&& other) noexcept
+      : graph_(std::exchange(other.graph_, nullptr)), copies_(other.copies_) {}
   Graph& operator=(Graph&& other) noexcept {
     std::swap(graph_, other.graph_);
+    std::swap(copies_, other.copies_);
     return *this;
   }
   Graph(const Graph&) = delete;  // one owner destroys the graph
@@ -32,10 +35,15 @@ class Graph {
 
   void launch(cudaStream_t stream) const { TRTFAST_CUDA(cudaGraphLaunch(graph_, stream)); }
 
+  /// How many copies of memory it has. They hold on to the memory that they were captured with: it
+  /// must not be freed, even if new memory comes to lie at the same address. Kernels do not.
+  [[nodiscard]] std::size_t copies() const noexcept { return copies_; }
+
  private:
-  explicit Graph(cudaGraphExec_t graph) noexcept : graph_(graph) {}
+  Graph(cudaGraphExec_t graph, std::size_t copies) noexcept : graph_(graph), copies_(copies) {}
 
   cudaGraphExec_t graph_ = nullptr;
+  std::size_t copies_ = 0;
 };
 
 }  // namespace trtfast::cuda

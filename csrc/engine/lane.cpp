@@ -103,8 +103,7 @@ Bucket& Lane::make_bucket(const Run& run) {
     executor.set_value(index, {input.data, byte_size(input.shape, input.dtype)});
   }
   auto outputs = executor.output_shapes();
-  const bool capturable = std::ranges::none_of(outputs, is_dynamic) && !plan_->has_values() &&
-                          plan_->can_replay(profile);
+  const bool capturable = std::ranges::none_of(outputs, is_dynamic) && !plan_->has_values();
   return buckets_.add({profile, run.shapes, std::move(outputs), capturable});
 }
 
@@ -134,6 +133,10 @@ void Lane::capture(Run& run) {
   }
   // On the lane's own stream, for a caller's may be one that cannot be captured.
   variant.graph = cuda::Graph::capture(stream_.get(), [&] { submit(run, stream_.get()); });
+  // Where TensorRT copies as well, it may be from or to memory of the caller's, freed one day.
+  if (variant.graph && run.has_callers_address && variant.graph->copies() > run.copies()) {
+    variant.graph.reset();
+  }
   run.bucket->capturable = variant.graph.has_value();
   run.news = true;
   (variant.graph ? stats_.captures : stats_.uncapturable).fetch_add(1, std::memory_order_relaxed);

@@ -79,11 +79,12 @@ class Lane {
   void find_bucket(Run& run);
   Bucket& make_bucket(const Run& run);
   void place(Run& run);
-  bool place_input(Run& run, std::size_t index);
-  bool place_output(Run& run, std::size_t index);
+  void place_input(Run& run, std::size_t index);
+  void place_output(Run& run, std::size_t index);
+  template <class Buffer>
+  void grow(Run& run, Buffer& buffer, std::size_t bytes);
   void copy_in(Run& run);
-  /// @return whether what the lane holds has grown.
-  bool send_images(Slot& slot, const TensorView& input, cudaStream_t stream) const;
+  void send_images(Slot& slot, const TensorView& input, cudaStream_t stream) const;
   void launch(Run& run);
   void capture(Run& run);
   void submit(Run& run, cudaStream_t stream);

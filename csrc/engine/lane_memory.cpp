@@ -1,4 +1,5 @@
 // Where the tensors of a run are, and how they get there and back.
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -15,6 +16,9 @@ namespace {
 // Up to here a transfer belongs to the run, and so to its graph; a longer one is worth a call of
 // its own, since it then goes on while the graph is launched.
 constexpr std::size_t kShort = std::size_t{64} << 10U;
+
+// The table of images lies in front of them, so that one buffer holds both.
+constexpr std::size_t kTableBytes = kernels::kTableSize * sizeof(float);
 
 bool is_aligned(const void* address) noexcept {
   return reinterpret_cast<std::uintptr_t>(address) % kAlignment == 0;
@@ -43,47 +47,60 @@ void check_found(const TensorSpec& spec, const Slot& slot, const OutputView* giv
 void Lane::place(Run& run) {
   run.addresses.assign(2 * (inputs_.size() + outputs_.size()), nullptr);
   run.results.resize(outputs_.size());
-  bool moved = false;
-  for (std::size_t index = 0; index < inputs_.size(); ++index) moved |= place_input(run, index);
-  for (std::size_t index = 0; index < outputs_.size(); ++index) moved |= place_output(run, index);
-  if (moved) buckets_.drop_graphs();
-  run.news = moved;
+  for (std::size_t index = 0; index < inputs_.size(); ++index) place_input(run, index);
+  for (std::size_t index = 0; index < outputs_.size(); ++index) place_output(run, index);
   run.variant = &Buckets::variant(*run.bucket, run.addresses);
 }
 
-bool Lane::place_input(Run& run, std::size_t index) {
+// A copy in a graph belongs to the memory that it was captured with: were that freed, the driver
+// would crash, even where new memory has come to lie at its address. So the graphs go first.
+template <class Buffer>
+void Lane::grow(Run& run, Buffer& buffer, std::size_t bytes) {
+  bytes = std::max(bytes, kSmallestBuffer);
+  if (bytes <= buffer.size()) return;
+  buckets_.drop_graphs();
+  buffer.reserve(bytes);
+  run.news = true;
+}
+
+void Lane::place_input(Run& run, std::size_t index) {
   const TensorSpec& spec = plan_->inputs()[index];
   const TensorView& input = run.request.inputs[index];
   Slot& slot = inputs_[index];
-  if (spec.on_host) return false;
+  if (spec.on_host) return;
   if (input.memory == Memory::kDevice && !run.rows && input.data != nullptr &&
       is_aligned(input.data)) {
     run.input(index) = input.data;
     run.has_callers_address = true;
-    return false;
+    return;
   }
   const std::size_t bytes = byte_size(run.shapes[index], spec.dtype);
-  bool moved = slot.reserve_device(bytes);
+  grow(run, slot.device, bytes);
   run.input(index) = slot.device.data();
-  if (bytes > kShort || input.table != nullptr || input.memory == Memory::kDevice) return moved;
-  moved |= slot.reserve_pinned(bytes);
-  run.source(index) = slot.pinned.data();
-  return moved;
+  if (input.table != nullptr) {
+    const std::size_t sent = kTableBytes + byte_size(input.shape, DataType::kUint8);
+    grow(run, slot.images, sent);
+    grow(run, slot.pinned, sent);
+    return;
+  }
+  if (input.memory == Memory::kDevice) return;
+  const bool is_short = bytes <= kShort;
+  if (is_short || input.memory == Memory::kPageable) grow(run, slot.pinned, bytes);
+  if (is_short) run.source(index) = slot.pinned.data();
 }
 
-bool Lane::place_output(Run& run, std::size_t index) {
+void Lane::place_output(Run& run, std::size_t index) {
   const TensorSpec& spec = plan_->outputs()[index];
   const Shape& shape = run.bucket->outputs[index];
   const auto* given = run.view(index);
   Slot& slot = outputs_[index];
   run.results[index].dtype = spec.dtype;
-  if (is_dynamic(shape)) return false;  // known only once it has run
+  if (is_dynamic(shape)) return;  // known only once it has run
   const Shape cut = run.cut(shape);
   if (given != nullptr) check_shape(spec, *given, cut);
   const std::size_t bytes = byte_size(shape, spec.dtype);
-  bool moved = false;
-  if (spec.on_host || run.is_staged(index)) moved |= slot.reserve_pinned(bytes);
-  if (spec.on_host) return moved;
+  if (spec.on_host || run.is_staged(index)) grow(run, slot.pinned, bytes);
+  if (spec.on_host) return;
   const void* place = nullptr;
   if (given != nullptr && given->memory == Memory::kDevice) {
     place = given->data;
@@ -95,17 +112,12 @@ bool Lane::place_output(Run& run, std::size_t index) {
   if (place != nullptr && !run.rows && is_aligned(place)) {
     run.output(index) = place;
     run.has_callers_address = true;
-    return moved;
+    return;
   }
-  moved |= slot.reserve_device(bytes);
+  grow(run, slot.device, bytes);
   run.output(index) = slot.device.data();
-  if (run.is_staged(index)) {
-    run.target(index) = slot.pinned.data();
-  } else if (given != nullptr && given->memory == Memory::kPinned && !run.rows) {
-    run.target(index) = given->data;
-    run.has_callers_address = true;
-  }
-  return moved;
+  // The caller's page-locked memory is no part of the run: it may be freed under a graph.
+  if (run.is_staged(index)) run.target(index) = slot.pinned.data();
 }
 
 void Lane::copy_in(Run& run) {
@@ -124,9 +136,8 @@ void Lane::copy_in(Run& run) {
       continue;
     }
     if (input.table != nullptr) {
-      run.news |= send_images(slot, input, run.stream);
+      send_images(slot, input, run.stream);
     } else if (input.memory == Memory::kPageable) {
-      run.news |= slot.reserve_pinned(bytes);
       send(target, slot.pinned.data(), input.data, bytes, run.stream, options_.wait);
     } else {
       copy_async(
@@ -138,13 +149,8 @@ void Lane::copy_in(Run& run) {
   }
 }
 
-bool Lane::send_images(Slot& slot, const TensorView& input, cudaStream_t stream) const {
-  // The table lies in front of the images, so that one buffer holds both.
-  constexpr std::size_t kTableBytes = kernels::kTableSize * sizeof(float);
+void Lane::send_images(Slot& slot, const TensorView& input, cudaStream_t stream) const {
   const std::size_t bytes = byte_size(input.shape, DataType::kUint8);
-  const bool grows = slot.images.size() < kTableBytes + bytes;
-  slot.images.reserve(kTableBytes + bytes);
-  const bool moved = slot.reserve_pinned(kTableBytes + bytes);
   const auto* table = reinterpret_cast<const std::byte*>(input.table);
   send(slot.images.data(), slot.pinned.data(), table, kTableBytes, stream, options_.wait);
   send(slot.images.data() + kTableBytes, slot.pinned.data() + kTableBytes, input.data, bytes,
@@ -153,7 +159,6 @@ bool Lane::send_images(Slot& slot, const TensorView& input, cudaStream_t stream)
                      input.shape[0], input.shape[2] * input.shape[3],
                      reinterpret_cast<const float*>(slot.images.data()), slot.device.data(),
                      input.dtype, stream);
-  return grows || moved;
 }
 
 // What goes to memory that no graph knows.
@@ -171,7 +176,8 @@ void Lane::copy_out(Run& run) {
     const std::size_t bytes = byte_size(result.shape, spec.dtype);
     std::byte* target = given != nullptr ? given->data : result.device.data();
     if (run.is_staged(index)) {
-      slot.reserve_pinned(bytes);
+      slot.reserve_pinned(
+          bytes);  // grows only where the shape depends on data: there are no graphs
       target = slot.pinned.data();
     } else if (target == nullptr && bytes > 0) {
       result.device = cuda::PooledMemory(plan_->device(), bytes, run.stream);

@@ -191,14 +191,6 @@ std::vector<std::byte> Plan::kernels() const {
   return contexts_->kernels();
 }
 
-bool Plan::can_replay(int profile) const {
-  return !contexts_->compiles() || std::ranges::all_of(inputs_, [profile](const TensorSpec& input) {
-    if (input.profiles.empty()) return true;
-    const ShapeRange& range = input.profiles[static_cast<std::size_t>(profile)];
-    return range.min == range.max;
-  });
-}
-
 int Plan::profile_for(std::span<const TensorView> inputs) const {
   for (int profile = 0; profile < profiles_; ++profile) {
     bool all_fit = true;

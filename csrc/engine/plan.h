@@ -38,11 +38,6 @@ class Plan {
   [[nodiscard]] bool has_values() const noexcept { return has_values_; }
   [[nodiscard]] const Contexts& contexts() const noexcept { return *contexts_; }
 
-  /// Whether a captured run of a profile stays what it was. TensorRT-RTX compiles kernels for the
-  /// shapes of a range as they come, and unloads them again, under a graph that launches them; of a
-  /// profile of one shape, a context keeps them all.
-  [[nodiscard]] bool can_replay(int profile) const;
-
   /// The first optimisation profile that fits these inputs, in the order of inputs().
   /// @throws InputError
   [[nodiscard]] int profile_for(std::span<const TensorView> inputs) const;

@@ -3,6 +3,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -37,6 +38,12 @@ struct Lane::Run {
   [[nodiscard]] const void*& source(std::size_t index) { return addresses[tensors() + index]; }
   [[nodiscard]] const void*& target(std::size_t index) { return source(inputs() + index); }
 
+  /// How many copies the run consists of, beside what TensorRT does.
+  [[nodiscard]] std::size_t copies() const {
+    return tensors() - static_cast<std::size_t>(
+                           std::count(addresses.begin() + static_cast<std::ptrdiff_t>(tensors()),
+                                      addresses.end(), nullptr));
+  }
   [[nodiscard]] const OutputView* view(std::size_t output) const {
     return request.outputs.empty() ? nullptr : &request.outputs[output];
   }

@@ -24,17 +24,8 @@ struct Slot final : tensorrt::OutputSink {
   bool told = false;           // whether TensorRT told that shape
   std::exception_ptr failure;  // why provide() had no memory
 
-  /// Both return whether the memory has moved.
-  bool reserve_device(std::size_t bytes) {
-    const auto* before = device.data();
-    device.reserve(std::max(bytes, kSmallestBuffer));
-    return device.data() != before;
-  }
-  bool reserve_pinned(std::size_t bytes) {
-    const auto* before = pinned.data();
-    pinned.reserve(std::max(bytes, kSmallestBuffer));
-    return pinned.data() != before;
-  }
+  void reserve_device(std::size_t bytes) { device.reserve(std::max(bytes, kSmallestBuffer)); }
+  void reserve_pinned(std::size_t bytes) { pinned.reserve(std::max(bytes, kSmallestBuffer)); }
 
   void* provide(std::size_t bytes) noexcept override {
     try {

@@ -15,6 +15,7 @@ struct StreamWork {
   void (*relaunch)(void* argument, void* stream, std::uint64_t position) noexcept;
   void (*release)(void* argument) noexcept;
   void* argument;
+  bool copies = false;  // memory, as cudaMemcpyAsync does; else it is a kernel
 };
 
 struct CudaHooks {

@@ -48,13 +48,14 @@ cudaError_t submit_copy(const std::shared_ptr<Stream>& stream, const Plane& to, 
     const std::byte* first = from.range.data;
     staged = std::make_shared<std::vector<std::byte>>(first, first + from.range.size);
   }
-  return submit(stream, [=, in_graph = capturing(stream)] {
-    if (!intact(to.range, in_graph) || !intact(from.range, in_graph)) {
+  const auto run = [=] {
+    if (!intact(to.range) || !intact(from.range)) {
       fault(std::string(function) + ": memory that was freed, or is not allocated yet, as it runs");
       return;
     }
     copy_rows(to, staged ? staged->data() : from.range.data, from.pitch, width, height);
-  });
+  };
+  return submit(stream, Node{run, {}, true});
 }
 
 cudaError_t copy(const Plane& to, const Plane& from, std::size_t width, std::size_t height,
@@ -111,8 +112,8 @@ cudaError_t cudaMemsetAsync(void* memory, int value, std::size_t bytes, cudaStre
   if (range.pageable() || !range.inside) {
     return fault("cudaMemsetAsync: out of the memory's bounds");
   }
-  return submit(stream, [=, in_graph = capturing(stream)] {
-    if (!intact(range, in_graph)) {
+  return submit(stream, [=] {
+    if (!intact(range)) {
       fault("cudaMemsetAsync: memory that was freed, or is not allocated yet, as it runs");
       return;
     }

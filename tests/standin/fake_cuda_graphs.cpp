@@ -180,6 +180,12 @@ cudaError_t cudaGraphGetNodes(cudaGraph_t handle, cudaGraphNode_t* nodes, std::s
   return cudaSuccess;
 }
 
+cudaError_t cudaGraphNodeGetType(cudaGraphNode_t handle, cudaGraphNodeType* type) {
+  const auto* node = reinterpret_cast<const Node*>(handle);
+  *type = node->copies ? cudaGraphNodeTypeMemcpy : cudaGraphNodeTypeKernel;
+  return cudaSuccess;
+}
+
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t handle,
                                  unsigned long long flags) {
   const auto graph = find(state().graphs, handle);

@@ -58,7 +58,8 @@ bool hook_launch(void* handle, const standin::StreamWork& work) noexcept {
   const auto stream = find_stream(handle);
   if (usable(stream, "a kernel's launch") != cudaSuccess || fails("launch")) return false;
   const Node node{[=] { work.run(owned.get()); },
-                  [=](const Mark& end) { work.relaunch(owned.get(), end.stream.get(), end.at); }};
+                  [=](const Mark& end) { work.relaunch(owned.get(), end.stream.get(), end.at); },
+                  work.copies};
   return submit(stream, node) == cudaSuccess;
 }
 

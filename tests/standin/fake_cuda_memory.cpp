@@ -10,6 +10,11 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
 
 #include "fake_cuda_state.h"
 #include "fake_cuda_work.h"
@@ -19,9 +24,60 @@ using namespace fake_cuda;  // NOLINT(google-build-using-namespace): its own, ou
 namespace {
 
 constexpr std::align_val_t kAlignment{256};
+constexpr std::size_t kPage = 4096;
+
+/// Small blocks are whole pages, and what was freed last is given out first: as on a GPU, memory
+/// that replaces smaller memory often lies at the same address.
+struct FreeBlocks {
+  std::mutex mutex;
+  std::vector<std::byte*> pages;
+
+  ~FreeBlocks() {
+    for (auto* page : pages) ::operator delete(page, kAlignment);
+  }
+};
+FreeBlocks& free_blocks() {
+  static FreeBlocks blocks;
+  return blocks;
+}
+
+#ifdef __SANITIZE_ADDRESS__
+void forbid(std::byte* from, std::size_t bytes) { __asan_poison_memory_region(from, bytes); }
+void permit(std::byte* from, std::size_t bytes) { __asan_unpoison_memory_region(from, bytes); }
+#else
+void forbid(std::byte* /*from*/, std::size_t /*bytes*/) {}
+void permit(std::byte* /*from*/, std::size_t /*bytes*/) {}
+#endif
+
+std::byte* take_block(std::size_t bytes) {
+  if (bytes > kPage) return static_cast<std::byte*>(::operator new(bytes, kAlignment));
+  auto& blocks = free_blocks();
+  const std::scoped_lock lock(blocks.mutex);
+  std::byte* data = nullptr;
+  if (blocks.pages.empty()) {
+    data = static_cast<std::byte*>(::operator new(kPage, kAlignment));
+  } else {
+    data = blocks.pages.back();
+    blocks.pages.pop_back();
+  }
+  permit(data, bytes);
+  forbid(data + bytes, kPage - bytes);
+  return data;
+}
+
+void give_block(std::byte* data, std::size_t bytes) {
+  if (bytes > kPage) {
+    ::operator delete(data, kAlignment);
+    return;
+  }
+  auto& blocks = free_blocks();
+  const std::scoped_lock lock(blocks.mutex);
+  forbid(data, kPage);
+  blocks.pages.push_back(data);
+}
 
 std::byte* add_allocation(std::size_t bytes, Space space, std::shared_ptr<Pool> pool) {
-  auto* data = static_cast<std::byte*>(::operator new(bytes, kAlignment));
+  auto* data = take_block(bytes);
   std::memset(data, 0xCD, bytes);  // new memory holds nothing of use
   const std::scoped_lock lock(state().mutex);
   const bool ready = pool == nullptr;
@@ -30,12 +86,14 @@ std::byte* add_allocation(std::size_t bytes, Space space, std::shared_ptr<Pool> 
 }
 
 void remove_allocation(std::byte* data) {
+  std::size_t bytes = 0;
   {
     const std::scoped_lock lock(state().mutex);
     const auto node = state().memory.extract(data);
+    bytes = node.mapped().size;
     if (const auto& pool = node.mapped().pool) pool->used -= node.mapped().size;
   }
-  ::operator delete(data, kAlignment);
+  give_block(data, bytes);
 }
 
 // The allocation that starts there; none where it is freed already.

@@ -84,12 +84,8 @@ Range range_of(const void* address, std::size_t bytes) {
   return {data, bytes, allocation.id, allocation.device, allocation.space, inside};
 }
 
-bool intact(const Range& range, bool in_graph) {
-  if (range.pageable()) return true;
-  const Place place = place_of(range.data, false);
-  if (!in_graph) return place.allocation == range.allocation;
-  const Range now = range_of(range.data, range.size);
-  return place.room >= range.size && now.space == range.space && now.device == range.device;
+bool intact(const Range& range) {
+  return range.pageable() || place_of(range.data, false).allocation == range.allocation;
 }
 
 void reset() {

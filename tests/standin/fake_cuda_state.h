@@ -129,9 +129,9 @@ struct Range {
 
 [[nodiscard]] Range range_of(const void* address, std::size_t bytes);
 
-/// Whether work that runs now may touch it. A graph knows addresses alone, so its work may touch
-/// what was allocated there since, of the same kind and size.
-[[nodiscard]] bool intact(const Range& range, bool in_graph = false);
+/// Whether work that runs now may touch it: a graph's copies too belong to the memory that they
+/// were captured with, whatever lies at its address by now.
+[[nodiscard]] bool intact(const Range& range);
 
 /// The allocation that holds an address, 0 where there is none, and the bytes from there to its
 /// end. What cudaFreeAsync was called for is gone for new work, though not for what waits already.

@@ -43,6 +43,7 @@ using Clock = std::unordered_map<const Stream*, std::size_t>;
 struct Node {
   std::function<void()> run;
   std::function<void(const Mark& end)> relaunch = {};  // before each launch of its graph, if any
+  bool copies = false;                                 // memory
 };
 
 struct Capture {

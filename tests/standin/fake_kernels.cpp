@@ -25,9 +25,9 @@ void normalize(const std::uint8_t* images, std::int64_t count, std::int64_t pixe
   const auto reaches = [](const fake_cuda::Range& range) {
     return range.on_device() && range.inside;
   };
-  TRTFAST_CUDA(fake_cuda::submit(queue, [=, in_graph = fake_cuda::capturing(queue)] {
+  TRTFAST_CUDA(fake_cuda::submit(queue, [=] {
     const bool all = reaches(from) && reaches(to) && reaches(by);
-    if (!all || !intact(from, in_graph) || !intact(to, in_graph) || !intact(by, in_graph)) {
+    if (!all || !intact(from) || !intact(to) || !intact(by)) {
       fake_cuda::fault("kernels::normalize: out of bounds, or of memory that was freed");
       return;
     }

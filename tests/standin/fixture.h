@@ -127,11 +127,6 @@ inline std::string release_name(const testing::TestParamInfo<Release>& info) {
 
 }  // namespace standin_test
 
-/// At the start of a test whose profile is a range and whose runs are to be captured: TensorRT-RTX
-/// compiles kernels for a range as shapes come. test_replay.cpp has what holds there.
-#define SKIP_WHERE_RANGES_ARE_NOT_CAPTURED() \
-  if (is_rtx()) GTEST_SKIP() << "TensorRT-RTX: a run of a range is not captured"
-
 #define INSTANTIATE_FOR_RELEASES(Suite)                                             \
   INSTANTIATE_TEST_SUITE_P(All, Suite, testing::ValuesIn(standin_test::releases()), \
                            standin_test::release_name)

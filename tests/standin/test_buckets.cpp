@@ -121,7 +121,6 @@ class BoundsOnStandin : public ServingTest {};
 INSTANTIATE_FOR_RELEASES(BoundsOnStandin);
 
 TEST_P(BoundsOnStandin, ALaneKeepsTheGraphsOfTheLastShapes) {
-  SKIP_WHERE_RANGES_ARE_NOT_CAPTURED();
   const auto engine = load_twice();
   EXPECT_TRUE(is_right(*engine, rows(200))) << "no buffer grows any more";
   for (std::size_t count = 1; count <= 30; ++count) {
@@ -137,7 +136,6 @@ TEST_P(BoundsOnStandin, ALaneKeepsTheGraphsOfTheLastShapes) {
 }
 
 TEST_P(BoundsOnStandin, ALaneKeepsTheGraphsOfTheLastAddresses) {
-  SKIP_WHERE_RANGES_ARE_NOT_CAPTURED();
   const auto engine = load_twice();
   constexpr std::size_t kTargets = 12;
   std::vector<DeviceValues> targets;

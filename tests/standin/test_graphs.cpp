@@ -35,7 +35,6 @@ class GraphsOnStandin : public ServingTest {
 INSTANTIATE_FOR_RELEASES(GraphsOnStandin);
 
 TEST_P(GraphsOnStandin, TheFirstCallOfAShapeIsCapturedAndLaterOnesAreOneLaunch) {
-  SKIP_WHERE_RANGES_ARE_NOT_CAPTURED();
   at_once_and_late([&] {
     const auto engine = load_twice();
     recording_->forget();
@@ -55,7 +54,6 @@ TEST_P(GraphsOnStandin, TheFirstCallOfAShapeIsCapturedAndLaterOnesAreOneLaunch) 
 }
 
 TEST_P(GraphsOnStandin, ALaterCallIsOneLaunchAndOneWait) {
-  SKIP_WHERE_RANGES_ARE_NOT_CAPTURED();
   const auto engine = load_twice();
   EXPECT_TRUE(is_right(*engine, rows(3)));
   recording_->forget();
@@ -68,7 +66,6 @@ TEST_P(GraphsOnStandin, ALaterCallIsOneLaunchAndOneWait) {
 }
 
 TEST_P(GraphsOnStandin, LongInputsAreSentOnTheirOwn) {
-  SKIP_WHERE_RANGES_ARE_NOT_CAPTURED();
   at_once_and_late([&] {
     const auto engine = load_large();
     EXPECT_TRUE(is_right(*engine, rows(kManyRows)));
@@ -83,7 +80,6 @@ TEST_P(GraphsOnStandin, LongInputsAreSentOnTheirOwn) {
 }
 
 TEST_P(GraphsOnStandin, ALaneMayWaitAsleep) {
-  SKIP_WHERE_RANGES_ARE_NOT_CAPTURED();
   trtfast::EngineOptions options;
   options.lanes = 1;
   options.lane.wait = trtfast::cuda::Wait::kBlock;
@@ -98,7 +94,6 @@ TEST_P(GraphsOnStandin, ALaneMayWaitAsleep) {
 }
 
 TEST_P(GraphsOnStandin, SeveralShapesTakeTurns) {
-  SKIP_WHERE_RANGES_ARE_NOT_CAPTURED();
   at_once_and_late([&] {
     const auto engine = load_twice();
     for (std::size_t turn = 0; turn < 4; ++turn) {
@@ -112,7 +107,6 @@ TEST_P(GraphsOnStandin, SeveralShapesTakeTurns) {
 }
 
 TEST_P(GraphsOnStandin, GrowingBuffersDropTheGraphs) {
-  SKIP_WHERE_RANGES_ARE_NOT_CAPTURED();
   at_once_and_late([&] {
     const auto engine = load_twice();
     EXPECT_TRUE(is_right(*engine, rows(1)));
@@ -159,7 +153,6 @@ TEST_P(GraphsOnStandin, EnginesWhoseShapesFollowFromValuesAreNeverCaptured) {
 }
 
 TEST_P(GraphsOnStandin, AShapeThatCannotBeCapturedRunsPlainlyForGood) {
-  SKIP_WHERE_RANGES_ARE_NOT_CAPTURED();
   for (const char* function : {"cudaStreamEndCapture", "cudaGraphInstantiate"}) {
     SCOPED_TRACE(function);
     const auto engine = load_twice();
@@ -176,7 +169,6 @@ TEST_P(GraphsOnStandin, AShapeThatCannotBeCapturedRunsPlainlyForGood) {
 }
 
 TEST_P(GraphsOnStandin, TensorRtMayRefuseACapture) {
-  SKIP_WHERE_RANGES_ARE_NOT_CAPTURED();
   const auto plan = build(std::string(kTwice) + "fail enqueue 2 no capture of this layer\n",
                           {profile("x", {1, 2}, {2, 2}, {200, 2})});
   at_once_and_late([&] {
@@ -200,7 +192,6 @@ TEST_P(GraphsOnStandin, GraphsCanBeSwitchedOff) {
 }
 
 TEST_P(GraphsOnStandin, OtherThreadsMayAllocateAndWaitDuringACapture) {
-  SKIP_WHERE_RANGES_ARE_NOT_CAPTURED();
   constexpr std::size_t kShapes = 16;
   const auto engine = load_twice();
   EXPECT_TRUE(is_right(*engine, rows(200))) << "no buffer grows any more";
@@ -229,7 +220,6 @@ TEST_P(GraphsOnStandin, OtherThreadsMayAllocateAndWaitDuringACapture) {
 }
 
 TEST_P(GraphsOnStandin, EachProfileHasAContextOfItsOwn) {
-  SKIP_WHERE_RANGES_ARE_NOT_CAPTURED();
   at_once_and_late([&] {
     const auto engine = load(
         build(kTwice, {profile("x", {1, 2}, {2, 2}, {4, 2}), profile("x", {5, 2}, {6, 2}, {8, 2})}),
@@ -250,7 +240,6 @@ TEST_P(GraphsOnStandin, EachProfileHasAContextOfItsOwn) {
 }
 
 TEST_P(GraphsOnStandin, AWarmUpCapturesForEveryLane) {
-  SKIP_WHERE_RANGES_ARE_NOT_CAPTURED();
   const auto engine = load(build(kTwice, {profile("x", {1, 2}, {2, 2}, {4, 2}),
                                           profile("x", {5, 2}, {100, 2}, {200, 2})}),
                            3);
@@ -268,7 +257,6 @@ TEST_P(GraphsOnStandin, AWarmUpCapturesForEveryLane) {
 }
 
 TEST_P(GraphsOnStandin, TheShapesOfOutputsAreToldWithoutARun) {
-  SKIP_WHERE_RANGES_ARE_NOT_CAPTURED();
   const auto engine = load_twice();
   recording_->forget();
   const std::vector<Shape> shapes = {{7, 2}};

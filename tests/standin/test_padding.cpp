@@ -36,7 +36,6 @@ class PaddingOnStandin : public ServingTest {
 INSTANTIATE_FOR_RELEASES(PaddingOnStandin);
 
 TEST_P(PaddingOnStandin, ASmallerBatchRunsInTheBucketOfALargerOne) {
-  SKIP_WHERE_RANGES_ARE_NOT_CAPTURED();
   at_once_and_late([&] {
     const auto engine = load_total();
     EXPECT_EQ(run(*engine, rows(8), {8, 2}), total(rows(8)));
@@ -58,7 +57,6 @@ TEST_P(PaddingOnStandin, ASmallerBatchRunsInTheBucketOfALargerOne) {
 }
 
 TEST_P(PaddingOnStandin, IsOffByDefault) {
-  SKIP_WHERE_RANGES_ARE_NOT_CAPTURED();
   const auto engine = load(build(kTotal, {profile("x", {1, 2}, {2, 2}, {200, 2})}), 1);
   EXPECT_EQ(run(*engine, rows(8), {8, 2}), total(rows(8)));
   EXPECT_EQ(run(*engine, rows(3), {3, 2}), total(rows(3)));
@@ -67,7 +65,6 @@ TEST_P(PaddingOnStandin, IsOffByDefault) {
 }
 
 TEST_P(PaddingOnStandin, WorksWithMemoryOfTheCallers) {
-  SKIP_WHERE_RANGES_ARE_NOT_CAPTURED();
   at_once_and_late([&] {
     const auto engine = load_total();
     EXPECT_EQ(run(*engine, rows(8), {8, 2}), total(rows(8)));
@@ -104,7 +101,6 @@ TEST_P(PaddingOnStandin, TellsTheShapesOfTheCallersRows) {
 }
 
 TEST_P(PaddingOnStandin, InputsThatDoNotFitTogetherAreStillRefused) {
-  SKIP_WHERE_RANGES_ARE_NOT_CAPTURED();
   constexpr const char* kAdd =
       "input a float32 -1\ninput b float32 -1\noutput sum float32 -1\nop n sum = add a b\n";
   auto ranges = profile("a", {1}, {2}, {8});

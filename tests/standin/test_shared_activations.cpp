@@ -63,7 +63,6 @@ TEST_P(SharedActivationsOnStandin, RunsOfDifferentStreamsTakeTurns) {
 }
 
 TEST_P(SharedActivationsOnStandin, LanesOnDifferentStreamsTakeTurns) {
-  SKIP_WHERE_RANGES_ARE_NOT_CAPTURED();
   fake_cuda::set_late(true);
   const auto engine = load_twice(shared(2));
   engine->warm_up({{{2, 2}}});
@@ -86,7 +85,6 @@ TEST_P(SharedActivationsOnStandin, LanesOnDifferentStreamsTakeTurns) {
 }
 
 TEST_P(SharedActivationsOnStandin, EveryCallOfManyThreadsGetsItsOwnAnswer) {
-  SKIP_WHERE_RANGES_ARE_NOT_CAPTURED();
   constexpr std::size_t kThreads = 6;
   constexpr std::size_t kTurns = 150;
   at_once_and_late([&] {

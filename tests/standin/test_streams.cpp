@@ -46,7 +46,6 @@ TEST_P(StreamsOnStandin, ACallersStreamIsNotWaitedFor) {
 }
 
 TEST_P(StreamsOnStandin, TheDefaultStreamIsOneToo) {
-  SKIP_WHERE_RANGES_ARE_NOT_CAPTURED();
   const auto engine = load_twice();
   DeviceValues input(Values(6));
   const DeviceValues output(Values(6));
@@ -60,7 +59,6 @@ TEST_P(StreamsOnStandin, TheDefaultStreamIsOneToo) {
 }
 
 TEST_P(StreamsOnStandin, AGraphIsLaunchedOnTheCallersStream) {
-  SKIP_WHERE_RANGES_ARE_NOT_CAPTURED();
   const auto engine = load_twice();
   DeviceValues input(Values(6));
   const DeviceValues output(Values(6));

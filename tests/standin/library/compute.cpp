@@ -57,6 +57,8 @@ struct Work {
   bool computed;
   bool in_graph = false;  // which knows addresses alone: other memory may be there by now
 
+  [[nodiscard]] bool copies() const { return !computed && op.kind == "copy"; }
+
   /// What is gone since the enqueue, in words; empty where nothing is.
   [[nodiscard]] std::string missing() const {
     if (!Recorder::instance().alive(surroundings.context)) return "the context";
@@ -65,7 +67,8 @@ struct Work {
     }
     const auto is_gone = [this](const Operand& tensor) {
       const auto now = cuda().allocation(tensor.address);
-      return in_graph ? now == 0 && tensor.allocation != 0 : now != tensor.allocation;
+      // A kernel in a graph knows addresses alone.
+      return in_graph && !copies() ? now == 0 && tensor.allocation != 0 : now != tensor.allocation;
     };
     const auto gone = std::ranges::find_if(inputs, is_gone);
     if (gone != inputs.end()) return "the memory of " + gone->name;
@@ -90,7 +93,9 @@ struct Work {
 
 bool launch_work(void* stream, std::unique_ptr<Work> work) {
   work->in_graph = cuda().capturing(stream);
-  return cuda().launch(stream, {&Work::run, &Work::relaunch, &Work::release, work.release()});
+  const bool copies = work->copies();
+  return cuda().launch(stream,
+                       {&Work::run, &Work::relaunch, &Work::release, work.release(), copies});
 }
 
 }  // namespace
