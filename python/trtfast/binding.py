@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 Shapes: TypeAlias = "Sequence[int] | Mapping[str, Sequence[int]] | None"
 
-_IMAGE_DTYPES = ("float32", "float16", "bfloat16")
+_IMAGE_DTYPES = ("float32", "float16", "bfloat16", "uint8")
 
 
 def bind(inputs: Inputs, specs: Sequence[TensorSpec]) -> dict[str, Array]:
@@ -254,14 +254,26 @@ def image_preprocess(preprocess: Preprocess | None, specs: Sequence[TensorSpec])
             "to the engine, or to the build, which keeps it in the passport"
         )
     spec = specs[0]
-    wanted = (3, *preprocess.size)
     if len(specs) != 1 or len(spec.shape) != 4 or spec.dtype.name not in _IMAGE_DTYPES:
         raise InputError(
             f"this engine does not take images: its inputs are "
-            f"{', '.join(f'{s.name} {s.dtype} {s.shape}' for s in specs)}; expected one of "
-            "a floating dtype and shape (N, 3, height, width)"
+            f"{', '.join(f'{s.name} {s.dtype} {s.shape}' for s in specs)}; expected one, of "
+            "a floating dtype or uint8, and shape (N, channels, height, width) or (N, height, "
+            "width, channels)"
         )
-    check_shape((max(spec.shape[0], 1), *wanted), spec)
+    if spec.dtype.name == "uint8" and preprocess.normalization != "none":
+        raise InputError(
+            f"input '{spec.name}' is uint8, and normalization={preprocess.normalization!r} gives "
+            "fractions: the model takes pixels as they are, so give Preprocess "
+            "normalization='none'"
+        )
+    given = preprocess.shape(max(spec.shape[0], 1))
+    if any(size not in (-1, made) for size, made in zip(spec.shape, given, strict=True)):
+        raise InputError(
+            f"the preprocessing gives {preprocess.layout} of shape {given}, and input "
+            f"'{spec.name}' has shape {spec.shape}, where -1 is any size: change size=, channels= "
+            "or layout= of the Preprocess, or build the engine with dynamic dimensions"
+        )
     return preprocess
 
 

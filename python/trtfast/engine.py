@@ -353,11 +353,17 @@ class Engine:
         ClosedError, OutOfMemoryError, CudaError
         """
         preprocess = binding.image_preprocess(self._preprocess, self._inputs)
-        pixels = preprocess.resize(images)
+        table = preprocess.table
+        if table is None or preprocess.layout != "NCHW" or preprocess.channels == "gray":
+            raise InputError(
+                "infer_images normalises on the GPU only to NCHW, with three channels and fixed "
+                f"numbers, and the preprocessing is {preprocess}: give infer(preprocess(images))"
+            )
+        pixels = preprocess.pixels(images)
         binding.check_profiles(
             {self._inputs[0].name: (len(pixels), 3, *preprocess.size)}, self._inputs
         )
-        results: Outputs = self._core.infer_images(pixels, preprocess.table)
+        results: Outputs = self._core.infer_images(pixels, table)
         self._keeper.keep_news()
         return results
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 import numpy as np
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from .preprocess import Image, Preprocess
+    from .preprocess import Images, Preprocess
     from .spec import Array, Inputs, Outputs
 
     class ModelProto(Protocol):
@@ -144,12 +144,47 @@ class ReferenceEngine:
         }
         return unbind(outputs, inputs)
 
-    def infer_images(self, images: Image | Sequence[Image]) -> Outputs:
-        """Run the model on images, prepared on the CPU; see :meth:`trtfast.Engine.infer_images`."""
+    @overload
+    def infer_images(self, images: Images, *, on_error: Literal["raise"] = "raise") -> Outputs: ...
+    @overload
+    def infer_images(
+        self, images: Images, *, on_error: Literal["skip"]
+    ) -> tuple[Outputs, dict[int, InputError]]: ...
+    def infer_images(
+        self, images: Images, *, on_error: Literal["raise", "skip"] = "raise"
+    ) -> Outputs | tuple[Outputs, dict[int, InputError]]:
+        """Run the model on images, prepared on the CPU.
+
+        Parameters
+        ----------
+        images : uint8 array (H, W, 3) or (N, H, W, 3), path, bytes, or sequence of them
+            RGB where they are arrays; paths and bytes are of image files, as OpenCV decodes them.
+        on_error : {"raise", "skip"}
+            Whether the first image that is wrong raises, or all such are left out and told of.
+
+        Returns
+        -------
+        The array of a single output, or a tuple; one row for each good image, in order
+        dict of int to InputError
+            Only with "skip": what is wrong with each of the others, by its index.
+
+        Raises
+        ------
+        InputError
+            If there is no preprocessing or the model takes no images, or an image is wrong; the
+            message has its index.
+        ClosedError, Error
+            As :meth:`infer` does, or if OpenCV is not installed.
+        """
         preprocess = binding.image_preprocess(self._preprocess, self._inputs)
+        good, errors = preprocess.read(images, on_error=on_error)
         (spec,) = self._inputs
-        outputs: Outputs = self.infer(preprocess(images).astype(spec.dtype, copy=False))
-        return outputs
+        outputs: Outputs
+        if good:
+            outputs = self.infer(preprocess(good).astype(spec.dtype, copy=False))
+        else:  # all were skipped: no rows, and what the model gives without is not asked
+            outputs = unbind({out.name: _no_rows(out) for out in self._outputs}, ())
+        return outputs if on_error == "raise" else (outputs, errors)
 
     def close(self) -> None:
         """Release the model; a second call does nothing."""
@@ -213,6 +248,10 @@ def _spec(node: Any, model: str) -> TensorSpec:
     return TensorSpec(
         node.name, dtype, tuple(size if isinstance(size, int) else -1 for size in node.shape)
     )
+
+
+def _no_rows(spec: TensorSpec) -> Array:
+    return np.empty((0, *(max(size, 0) for size in spec.shape[1:])), spec.dtype)
 
 
 def _to_numpy(value: Any, spec: TensorSpec) -> Array:

@@ -1,105 +1,26 @@
+"""The spec as a value, where pixels go, and what may be passed; see test_preprocess_albumentations
+and test_preprocess_torch for the numbers.
+"""
+
 from __future__ import annotations
 
+import dataclasses
 import json
-import os
 import pickle
-import struct
 import subprocess
 import sys
-import zlib
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
-import albumentations as A  # noqa: N812
-import cv2
 import numpy as np
 import pytest
-import skimage.data
-from albumentations.pytorch import ToTensorV2
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from imagery import CV2_FLAGS, assert_bit_equal, fractions, positives, random_image, sizes
 from trtfast.errors import Error, InputError
-from trtfast.preprocess import Interpolation, Preprocess, read_image
+from trtfast.preprocess import Geometry, Interpolation, Pad, Preprocess, read_image
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-FLAGS = {
-    "nearest": cv2.INTER_NEAREST,
-    "linear": cv2.INTER_LINEAR,
-    "area": cv2.INTER_AREA,
-    "cubic": cv2.INTER_CUBIC,
-    "lanczos": cv2.INTER_LANCZOS4,
-}
-
-sides = st.integers(1, 40)
-sizes = st.tuples(sides, sides)
-fraction = st.floats(0, 1)
-positive = st.floats(0.01, 2)
-
-
-def random_image(height: int, width: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def pipeline(size: tuple[int, int] = (4, 6), **normalize: Any) -> Any:
-    return A.Compose([A.Resize(*size), A.Normalize(**normalize), ToTensorV2()])
-
-
-def assert_bit_equal(got: np.ndarray, expected: np.ndarray) -> None:
-    assert got.dtype == expected.dtype == np.float32
-    np.testing.assert_array_equal(got.view(np.uint32), expected.view(np.uint32))
-
-
-# ---- the law: bit for bit what albumentations gives ---------------------------------------------
-
-
-@settings(deadline=None, max_examples=150)
-@given(
-    source=sizes,
-    size=sizes,
-    name=st.sampled_from(list(FLAGS)),
-    mean=st.tuples(fraction, fraction, fraction),
-    std=st.tuples(positive, positive, positive),
-    max_pixel_value=st.sampled_from([255.0, 1.0, 254.7, 65535.0]),
-    seed=st.integers(0, 2**32 - 1),
-)
-def test_equals_albumentations(
-    source: tuple[int, int],
-    size: tuple[int, int],
-    name: Interpolation,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-    max_pixel_value: float,
-    seed: int,
-) -> None:
-    image = random_image(*source, seed)
-    compose = A.Compose(
-        [
-            A.Resize(*size, interpolation=FLAGS[name]),
-            A.Normalize(mean=mean, std=std, max_pixel_value=max_pixel_value),
-            ToTensorV2(),
-        ]
-    )
-    preprocess = Preprocess(size, mean, std, max_pixel_value, name)
-    assert_bit_equal(preprocess(image)[0], compose(image=image)["image"].numpy())
-    assert Preprocess.from_albumentations(compose) == preprocess
-
-
-@pytest.mark.parametrize("name", FLAGS)
-@pytest.mark.parametrize("size", [(224, 224), (400, 600), (800, 301)])
-def test_equals_albumentations_on_a_photograph(name: Interpolation, size: tuple[int, int]) -> None:
-    image = skimage.data.coffee()
-    compose = A.Compose([A.Resize(*size, interpolation=FLAGS[name]), A.Normalize(), ToTensorV2()])
-    got = Preprocess(size, interpolation=name)(image)
-    assert got.shape == (1, 3, *size)
-    assert_bit_equal(got[0], compose(image=image)["image"].numpy())
-
-
-def test_every_pixel_value_in_every_channel() -> None:
-    image = np.repeat(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), 3, axis=2)
-    expected = pipeline((16, 16))(image=image)["image"].numpy()
-    assert_bit_equal(Preprocess((16, 16))(image)[0], expected)
+LETTERBOX = Preprocess((8, 6), resize="longest", pad="center", fill=(1, 2, 3))
 
 
 def test_known_values() -> None:
@@ -109,8 +30,123 @@ def test_known_values() -> None:
     np.testing.assert_allclose(got.ravel(), [0, 0.5 / 127.5, 0], atol=1e-7)
 
 
-def test_interpolations_are_those_of_opencv() -> None:
-    assert set(get_args(Interpolation)) == set(FLAGS)
+def test_channels_layouts_and_normalizations_of_a_known_image() -> None:
+    image = np.array([[[10, 20, 30], [40, 50, 60]]], np.uint8)
+    rgb = Preprocess((1, 2), normalization="none")
+    change = dataclasses.replace
+    assert rgb(image).tolist() == [[[[10, 40]], [[20, 50]], [[30, 60]]]]
+    assert change(rgb, channels="bgr")(image).tolist() == [[[[30, 60]], [[20, 50]], [[10, 40]]]]
+    assert change(rgb, channels="gray")(image).tolist() == [[[[18, 48]]]]
+    assert change(rgb, layout="NHWC")(image).tolist() == [image.tolist()]
+    gray = change(rgb, channels="gray", layout="NHWC")
+    assert gray(image).tolist() == [[[[18], [48]]]]
+    stretched = change(rgb, normalization="min_max")(image)
+    np.testing.assert_allclose(stretched.ravel(), [0, 0.6, 0.2, 0.8, 0.4, 1], atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("channels", ["rgb", "bgr", "gray"])
+@pytest.mark.parametrize("normalization", ["standard", "none", "min_max"])
+@pytest.mark.parametrize("interpolation", ["area", "pil_bicubic"])
+def test_pixels_and_table_are_the_whole_preprocessing(
+    layout: Any, channels: Any, normalization: Any, interpolation: Any
+) -> None:
+    numbers = (0.1,) if channels == "gray" else (0.1, 0.2, 0.3)
+    preprocess = Preprocess(
+        (8, 6), numbers, numbers, 200, interpolation, "longest", None, "top_right", (9, 8, 7),
+        channels, normalization, layout,
+    )  # fmt: skip
+    images = [random_image(30, 20), random_image(5, 50)]
+    pixels = preprocess.pixels(images)
+    count = 1 if channels == "gray" else 3
+    assert (pixels.shape, pixels.dtype) == ((2, 8, 6, count), np.uint8)
+    assert pixels.flags.c_contiguous
+    got = preprocess(images)
+    assert got.shape == preprocess.shape(2)
+    assert got.flags.c_contiguous
+    if normalization == "min_max":
+        assert preprocess.table is None
+        assert [(one.min(), one.max() > 0.999) for one in got] == [(0, True)] * 2
+        return
+    table = preprocess.table
+    assert table is not None
+    assert (table.shape, table.dtype) == ((count, 256), np.float32)
+    values = np.stack([table[c][pixels[..., c]] for c in range(count)], axis=-1)
+    assert_bit_equal(got, values.transpose(0, 3, 1, 2) if layout == "NCHW" else values)
+
+
+# ---- geometry -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "image", "resized", "offset"),
+    [
+        ({}, (5, 7), (8, 6), (0, 0)),
+        ({"resize_to": (11, 9)}, (5, 7), (11, 9), (1, 1)),
+        ({"resize": "none"}, (11, 9), (11, 9), (1, 1)),
+        ({"resize": "shortest"}, (20, 10), (12, 6), (2, 0)),
+        ({"resize": "shortest", "resize_to": 9}, (10, 20), (9, 18), (0, 6)),
+        ({"resize": "longest", "pad": "center"}, (20, 10), (8, 4), (0, -1)),
+        ({"resize": "longest", "pad": "top_left"}, (20, 10), (8, 4), (0, 0)),
+        ({"resize": "longest", "pad": "bottom_right"}, (20, 10), (8, 4), (0, -2)),
+        ({"resize": "longest", "pad": "bottom_left"}, (10, 20), (4, 8), (-4, 1)),
+        ({"resize": "longest", "resize_to": (8, 6), "pad": "center"}, (9, 20), (3, 6), (-2, 0)),
+        ({"resize": "shortest", "resize_to": (8, 6)}, (9, 20), (8, 18), (0, 6)),
+        # To even, as Python and so albumentations; torchvision cuts sides and rounds offsets.
+        ({"resize": "shortest", "resize_to": 9}, (6, 9), (9, 14), (0, 4)),
+        ({"resize": "shortest", "resize_to": 9}, (6, 11), (9, 16), (0, 5)),
+        (
+            {"resize": "shortest", "resize_to": 9, "interpolation": "pil_bicubic"},
+            (6, 9),
+            (9, 13),
+            (0, 4),
+        ),
+        ({"resize_to": (11, 9), "interpolation": "pil_bicubic"}, (5, 7), (11, 9), (2, 2)),
+        ({"resize": "shortest"}, (1, 4000), (6, 24000), (-1, 11997)),
+        ({"resize": "longest", "pad": "center"}, (1, 4000), (1, 8), (-3, 1)),
+        (
+            {"resize": "longest", "pad": "center", "interpolation": "pil_lanczos"},
+            (1, 4000),
+            (1, 8),
+            (-3, 1),
+        ),
+    ],
+)
+def test_geometry(settings: Any, image: Any, resized: Any, offset: Any) -> None:
+    settings.setdefault("pad", "center" if settings.get("resize") == "shortest" else None)
+    assert Preprocess((8, 6), **settings).geometry(*image) == Geometry(resized, offset)
+
+
+def test_image_that_is_too_small_is_named() -> None:
+    preprocess = Preprocess((8, 6), resize="longest")
+    message = r"^image 1 of 9x2 becomes 8x2, smaller than the size 8x6.*pad='center'"
+    with pytest.raises(InputError, match=message):
+        preprocess([random_image(8, 6), random_image(9, 2)])
+    with pytest.raises(InputError, match=r"^the image of 9x2"):
+        preprocess.pixels(random_image(9, 2))
+    with pytest.raises(InputError, match=r"^9x2"):
+        preprocess.geometry(9, 2)
+
+
+@pytest.mark.parametrize(("name", "library"), [("area", "OpenCV"), ("pil_lanczos", "Pillow")])
+def test_what_cannot_be_resized_is_named(name: Any, library: str) -> None:
+    preprocess = Preprocess((8, 6), interpolation=name, resize="shortest", resize_to=60_000)
+    with pytest.raises(InputError, match=f"{library} cannot resize 1x40000 to 60000x2400000000"):
+        preprocess(np.zeros((1, 40_000, 3), np.uint8))
+
+
+def test_shape_follows_layout_and_channels() -> None:
+    assert LETTERBOX.shape(5) == (5, 3, 8, 6)
+    assert dataclasses.replace(LETTERBOX, layout="NHWC").shape(5) == (5, 8, 6, 3)
+    gray = dataclasses.replace(LETTERBOX, channels="gray", normalization="none")
+    assert gray.shape(0) == (0, 1, 8, 6)
+
+
+def test_names_are_those_of_opencv_and_pillow() -> None:
+    assert set(get_args(Interpolation)) == {
+        *CV2_FLAGS,
+        *("pil_bilinear", "pil_bicubic", "pil_lanczos"),
+    }
 
 
 # ---- what may be passed -------------------------------------------------------------------------
@@ -198,18 +234,49 @@ def test_wrong_images_are_refused(images: Any, message: str) -> None:
         {"std": (0.5, 0.0, 0.5)},
         {"std": (0.5, 0.5, -0.1)},
         {"std": (1e-42, 0.5, 0.5)},
+        {"std": (1e-42, 0.5, 0.5), "interpolation": "pil_bicubic"},
+        {"std": ()},
         {"max_pixel_value": 0.0},
         {"max_pixel_value": float("inf")},
         {"max_pixel_value": "255"},
         {"interpolation": "bilinear"},
+        {"interpolation": 1},
+        {"resize": "fit"},
+        {"resize": None},
+        {"resize_to": 224},
+        {"resize_to": (4, 0)},
+        {"resize_to": 0, "resize": "longest"},
+        {"resize_to": 1.5, "resize": "longest"},
+        {"resize_to": "12", "resize": "longest"},
+        {"resize_to": (4, 4, 4), "resize": "shortest"},
+        {"resize_to": 4, "resize": "none"},
+        {"resize_to": (224, 223)},
+        {"resize_to": 223, "resize": "longest"},
+        {"resize_to": 223, "resize": "shortest"},
+        {"resize_to": (223, 223), "resize": "shortest"},
+        {"pad": "middle"},
+        {"fill": 256},
+        {"fill": -1},
+        {"fill": 0.5},
+        {"fill": (0, 0)},
+        {"fill": "123"},
+        {"channels": "rgba"},
+        {"mean": (0.4, 0.4, 0.4), "channels": "gray"},
+        {"normalization": "image"},
+        {"layout": "CHW"},
     ],
 )
 def test_wrong_settings_are_refused(arguments: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=next(iter(arguments))):
+    with pytest.raises(InputError, match=next(iter(arguments))) as caught:
         Preprocess(**arguments)
+    assert "expected" in str(caught.value)
 
 
-def test_without_opencv_the_pip_command_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_opencv_or_pillow_the_pip_command_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(Error, match=r'pip install "trtfast\[preprocess\]"') as caught:
+        Preprocess((2, 2), interpolation="pil_bicubic")(random_image(4, 4))
+    assert not isinstance(caught.value, InputError)
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(Error, match=r'pip install "trtfast\[preprocess\]"') as caught:
         Preprocess()(random_image(4, 4))
@@ -223,186 +290,88 @@ def test_without_opencv_the_pip_command_is_given(monkeypatch: pytest.MonkeyPatch
 
 @given(
     size=sizes,
-    mean=st.tuples(fraction, fraction, fraction),
-    std=st.tuples(positive, positive, positive),
-    name=st.sampled_from(list(FLAGS)),
+    resize_to=st.one_of(st.none(), sizes),
+    mean=st.tuples(fractions, fractions, fractions),
+    std=st.tuples(positives, positives, positives),
+    name=st.sampled_from(get_args(Interpolation)),
+    pad=st.sampled_from(get_args(Pad)),
+    fill=st.one_of(st.integers(0, 255), st.tuples(*[st.integers(0, 255)] * 3)),
+    resize=st.sampled_from(["stretch", "shortest", "longest"]),
+    layout=st.sampled_from(["NCHW", "NHWC"]),
+    channels=st.sampled_from(["rgb", "bgr"]),
 )
-def test_dictionary_round_trips_through_json(
-    size: tuple[int, int],
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-    name: Interpolation,
-) -> None:
-    preprocess = Preprocess(size, mean, std, interpolation=name)
+def test_dictionary_round_trips_through_json(name: Any, **settings: Any) -> None:
+    preprocess = Preprocess(interpolation=name, **settings)
     again = Preprocess.from_dict(json.loads(json.dumps(preprocess.to_dict())))
     assert again == preprocess
     assert hash(again) == hash(preprocess)
 
 
-def test_dictionary_is_plain() -> None:
-    spec = Preprocess(np.array([4, 6]), np.float32([0, 0.5, 1]), [1, 1, 1], np.uint8(255))  # type: ignore[arg-type]
+def test_dictionary_is_plain_and_whole() -> None:
+    spec = Preprocess(
+        np.array([4, 6]),  # type: ignore[arg-type]
+        np.float32([0, 0.5, 1]),  # type: ignore[arg-type]
+        [1, 1, 1],  # type: ignore[arg-type]
+        np.uint8(255),  # type: ignore[arg-type]
+        resize="shortest",
+        resize_to=np.int64(5),  # type: ignore[arg-type]
+        fill=np.array([1, 2, 3]),  # type: ignore[arg-type]
+    )
     assert json.loads(json.dumps(spec.to_dict())) == {
         "size": [4, 6],
         "mean": [0.0, 0.5, 1.0],
         "std": [1.0, 1.0, 1.0],
         "max_pixel_value": 255.0,
         "interpolation": "linear",
+        "resize": "shortest",
+        "resize_to": 5,
+        "pad": None,
+        "fill": [1, 2, 3],
+        "channels": "rgb",
+        "normalization": "standard",
+        "layout": "NCHW",
     }
+
+
+def test_dictionary_of_the_first_version_is_read() -> None:
+    first = {
+        "size": [4, 6],
+        "mean": [0.0, 0.5, 1.0],
+        "std": [1.0, 1.0, 1.0],
+        "max_pixel_value": 254.0,
+        "interpolation": "cubic",
+    }
+    expected = Preprocess((4, 6), (0.0, 0.5, 1.0), (1.0, 1.0, 1.0), 254.0, "cubic")
+    assert Preprocess.from_dict(first) == expected
 
 
 def test_dictionary_defaults_and_unknown_keys() -> None:
     assert Preprocess.from_dict({"size": [4, 6]}) == Preprocess((4, 6))
-    with pytest.raises(InputError, match="crop, pad"):
-        Preprocess.from_dict({"pad": 1, "size": [4, 6], "crop": 2})
+    with pytest.raises(InputError, match=r"crop, flip.*a newer trtfast"):
+        Preprocess.from_dict({"flip": 1, "size": [4, 6], "crop": 2})
+
+
+def test_equal_meaning_is_equal() -> None:
+    assert Preprocess((4, 6), resize_to=(4, 6)) == Preprocess((4, 6))
+    assert Preprocess((4, 6), resize="shortest", resize_to=4) == Preprocess(
+        (4, 6), resize="shortest"
+    )
+
+
+def test_spec_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        LETTERBOX.size = (3, 3)  # type: ignore[misc]
 
 
 def test_pickle_round_trips() -> None:
-    preprocess = Preprocess((4, 6), mean=(0.1, 0.2, 0.3))
     image = random_image(9, 9)
-    again = pickle.loads(pickle.dumps(preprocess))
-    assert again == preprocess
-    assert_bit_equal(again(image), preprocess(image))
-
-
-# ---- from albumentations ------------------------------------------------------------------------
-
-
-def test_scalar_mean_and_std_and_no_tensor() -> None:
-    compose = A.Compose([A.Resize(4, 6), A.Normalize(mean=0.45, std=0.3, max_pixel_value=254.0)])
-    preprocess = Preprocess.from_albumentations(compose)
-    assert preprocess == Preprocess((4, 6), (0.45,) * 3, (0.3,) * 3, 254.0)
-    image = random_image(9, 9)
-    expected = compose(image=image)["image"].transpose(2, 0, 1)
-    assert_bit_equal(preprocess(image)[0], np.ascontiguousarray(expected))
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: A.Compose([A.Resize(4, 4), A.HorizontalFlip(), A.Normalize()]), "HorizontalFlip"),
-        (lambda: A.Compose([A.Resize(4, 4), A.CenterCrop(2, 2), A.Normalize()]), "CenterCrop"),
-        (lambda: A.Compose([A.OneOf([A.Resize(4, 4)]), A.Normalize()]), "OneOf"),
-        (lambda: A.Sequential([A.Resize(4, 4), A.Normalize()]), "Sequential"),
-        (lambda: A.Compose([A.Normalize(), A.Resize(4, 4)]), "Normalize, Resize"),
-        (lambda: A.Compose([A.Resize(4, 4)]), "pipeline is Resize"),
-        (lambda: A.Compose([]), "empty"),
-        (lambda: A.Compose([A.Resize(4, 4), A.Resize(2, 2), A.Normalize()]), "Resize, Resize"),
-        (lambda: A.Compose([A.Resize(4, 4, interpolation=6), A.Normalize()]), "interpolation=6"),
-        (
-            lambda: A.Compose([A.Resize(4, 4, area_for_downscale="image"), A.Normalize()]),
-            "area_for_downscale='image'",
-        ),
-        (
-            lambda: A.Compose([A.Resize(4, 4), A.Normalize(normalization="min_max")]),
-            "normalization='min_max'",
-        ),
-        (lambda: A.Compose([A.Resize(4, 4, p=0.5), A.Normalize()]), "Resize has p=0.5"),
-        (lambda: A.Compose([A.Resize(4, 4), A.Normalize()], p=0.5), "Compose has p=0.5"),
-        (lambda: A.Compose([A.Resize(4, 4), A.Normalize(mean=(0.5, 0.5), std=(1, 1))]), "mean"),
-        (lambda: A.Resize(4, 4), "Resize"),
-        (lambda: None, "NoneType"),
-    ],
-)
-def test_what_cannot_be_translated_is_named(make: Any, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        Preprocess.from_albumentations(make())
-
-
-def test_torchvision_pipeline_is_not_taken_for_albumentations() -> None:
-    from torchvision import transforms
-
-    with pytest.raises(InputError, match="torchvision"):
-        Preprocess.from_albumentations(transforms.Compose([transforms.Resize(4)]))
-
-
-# ---- files --------------------------------------------------------------------------------------
-
-
-def encoded(extension: str, image: np.ndarray) -> bytes:
-    ok, data = cv2.imencode(extension, image)
-    assert ok
-    return data.tobytes()
-
-
-def test_read_image_gives_rgb(tmp_path: Path) -> None:
-    image = random_image(5, 7)
-    path = tmp_path / "grün.png"
-    path.write_bytes(encoded(".png", image[..., ::-1]))
-    got = read_image(path)
-    assert got.dtype == np.uint8
-    np.testing.assert_array_equal(got, image)
-    np.testing.assert_array_equal(read_image(os.fspath(path)), image)
-
-
-def test_read_image_of_grey_and_alpha_has_three_channels(tmp_path: Path) -> None:
-    grey = random_image(5, 7)[..., 0]
-    (tmp_path / "grey.png").write_bytes(encoded(".png", grey))
-    np.testing.assert_array_equal(read_image(tmp_path / "grey.png"), np.dstack([grey] * 3))
-    bgra = np.dstack([random_image(5, 7), grey])
-    (tmp_path / "alpha.png").write_bytes(encoded(".png", bgra))
-    np.testing.assert_array_equal(read_image(tmp_path / "alpha.png"), bgra[..., 2::-1])
-
-
-def test_read_image_honours_exif_orientation(tmp_path: Path) -> None:
-    image = np.zeros((16, 32, 3), np.uint8)
-    image[:, :16] = 255
-    jpeg = encoded(".jpg", image)
-    # One IFD entry: orientation (0x0112), SHORT, 1 value, 6 = turn clockwise by 90 degrees.
-    tiff = struct.pack("<2sHIHHHIHHI", b"II", 42, 8, 1, 0x0112, 3, 1, 6, 0, 0)
-    exif = b"Exif\0\0" + tiff
-    path = tmp_path / "turned.jpg"
-    path.write_bytes(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:])
-    got = read_image(path)
-    assert got.shape == (32, 16, 3)
-    assert got[:12].min() > 200
-    assert got[20:].max() < 50
-
-
-def png_header(width: int, height: int) -> bytes:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    body = chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + header + body
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"not an image",
-        encoded(".png", random_image(64, 64))[:2000],
-        encoded(".jpg", random_image(64, 64))[:2000],
-        encoded(".jpg", random_image(64, 64))[:-2],
-        encoded(".jpg", random_image(64, 64))[:100],
-        png_header(60_000, 60_000),
-    ],
-    ids=["empty", "text", "half-png", "half-jpeg", "unclosed-jpeg", "jpeg-header", "too-large"],
-)
-def test_damaged_files_are_refused_by_name(tmp_path: Path, data: bytes) -> None:
-    path = tmp_path / "photo.jpg"
-    path.write_bytes(data)
-    with pytest.raises(InputError, match=r"photo\.jpg"):
-        read_image(path)
-
-
-def test_whole_jpeg_with_bytes_after_it_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "photo.jpg"
-    path.write_bytes(encoded(".jpg", random_image(64, 48)) + b"trailing")
-    assert read_image(path).shape == (64, 48, 3)
-
-
-def test_missing_files_and_folders_are_refused_by_name(tmp_path: Path) -> None:
-    for path in (tmp_path / "absent.png", tmp_path):
-        with pytest.raises(InputError, match=path.name):
-            read_image(path)
+    again = pickle.loads(pickle.dumps(LETTERBOX))
+    assert again == LETTERBOX
+    assert_bit_equal(again(image), LETTERBOX(image))
 
 
 def test_import_is_light() -> None:
-    heavy = "cv2", "torch", "onnx", "onnxruntime", "albumentations", "ml_dtypes"
+    heavy = "cv2", "torch", "onnx", "onnxruntime", "albumentations", "ml_dtypes", "PIL"
     modules = "preprocess", "postprocess", "binding", "reference"
     imports = "; ".join(f"import trtfast.{name}" for name in modules)
     script = f"import sys; {imports}; print([name for name in {heavy!r} if name in sys.modules])"
