@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import skimage.data
 from albumentations.pytorch import ToTensorV2
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from imagery import (
@@ -48,7 +48,7 @@ def ending(kind: str, channels: str) -> list[Any]:
 # ---- what is stretched --------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=300)
 @given(
     source=sources,
     size=sizes,
@@ -108,7 +108,7 @@ def test_every_pixel_value_in_every_channel() -> None:
 # ---- what keeps its ratio, is cropped, padded, grey ---------------------------------------------
 
 
-@settings(deadline=None, max_examples=250)
+@settings(deadline=None, max_examples=500)
 @given(
     source=sources,
     size=sizes,
@@ -151,7 +151,7 @@ def test_sides_then_crop_and_pad(
     assert Preprocess.from_albumentations(back) == preprocess
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=150)
 @given(
     source=sizes,
     size=sizes,
@@ -179,7 +179,7 @@ def test_stretch_or_nothing_then_crop(
         assert_bit_equal(preprocess(image), result_of(preprocess.to_albumentations(), image))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=150)
 @given(source=sources, size=sizes, smaller=sizes, pad=st.sampled_from(POSITIONS))
 @example(source=(5, 3), size=(4, 4), smaller=(9, 2), pad="bottom_left")
 def test_pad_without_crop(
@@ -191,6 +191,24 @@ def test_pad_without_crop(
         compose = A.Compose([resizer, A.PadIfNeeded(*size, position=pad, fill=77), ToTensorV2()])
         preprocess = Preprocess.from_albumentations(compose)
         assert_bit_equal(preprocess(image), result_of(compose, image))
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    source=st.tuples(st.integers(1, 3000), st.integers(1, 4000)),
+    size=st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    name=st.sampled_from(list(CV2_FLAGS)),
+    resize=st.sampled_from(["stretch", "shortest", "longest", "none"]),
+    pad=st.sampled_from(POSITIONS),
+)
+def test_large_images(
+    source: tuple[int, int], size: tuple[int, int], name: Any, resize: Any, pad: Any
+) -> None:
+    preprocess = Preprocess(size, interpolation=name, resize=resize, pad=pad, fill=(5, 6, 7))
+    height, width = preprocess.geometry(*source).resized
+    assume(height * width < 20_000_000)
+    image = np.resize(random_image(97, 101), (*source, 3))
+    assert_bit_equal(preprocess(image), result_of(preprocess.to_albumentations(), image))
 
 
 @pytest.mark.parametrize("value", [0, 7, 255])

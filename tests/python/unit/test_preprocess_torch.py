@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms as v1
@@ -33,7 +33,7 @@ def result_of(transforms: Any, image: np.ndarray) -> np.ndarray:
     return result[np.newaxis]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=300)
 @given(
     source=sources,
     size=sizes,
@@ -66,7 +66,7 @@ def test_resize_crop_and_normalize(
     assert_bit_equal(preprocess(image), result_of(compose, image))
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=150)
 @given(source=sizes, size=sizes, target=st.integers(1, 50), seed=st.integers(0, 2**32 - 1))
 def test_longest_side_or_no_resize_then_crop(
     source: tuple[int, int], size: tuple[int, int], target: int, seed: int
@@ -87,6 +87,24 @@ def test_large_photograph(name: Any) -> None:
     compose = v1.Compose([v1.Resize(256, MODES[name]), v1.CenterCrop(224), v1.ToTensor()])
     preprocess = Preprocess.from_torchvision(compose)
     assert preprocess.interpolation == name
+    assert_bit_equal(preprocess(image), result_of(compose, image))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    source=st.tuples(st.integers(1, 3000), st.integers(1, 4000)),
+    size=st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    target=st.one_of(st.integers(1, 300), st.tuples(*[st.integers(1, 300)] * 2)),
+    mode=modes,
+)
+def test_large_images(
+    source: tuple[int, int], size: tuple[int, int], target: Any, mode: InterpolationMode
+) -> None:
+    compose = v1.Compose([v1.Resize(target, mode), v1.CenterCrop(size), v1.ToTensor()])
+    preprocess = Preprocess.from_torchvision(compose)
+    height, width = preprocess.geometry(*source).resized
+    assume(height * width < 20_000_000)
+    image = np.resize(random_image(97, 101), (*source, 3))
     assert_bit_equal(preprocess(image), result_of(compose, image))
 
 
@@ -192,7 +210,7 @@ def end(size: tuple[int, int]) -> list[Any]:
     ]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=120)
 @given(source=sources, side=sides, crop=st.floats(0.5, 1.5), name=st.sampled_from(list(MODES)))
 def test_timm_center_and_squash(source: tuple[int, int], side: int, crop: float, name: str) -> None:
     image = random_image(*source)
@@ -208,7 +226,7 @@ def test_timm_center_and_squash(source: tuple[int, int], side: int, crop: float,
         assert_bit_equal(preprocess(image), result_of(expected, image))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=120)
 @given(source=sources, size=sizes)
 def test_timm_border_and_oblong(source: tuple[int, int], size: tuple[int, int]) -> None:
     image = Image.fromarray(random_image(*source))
