@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["decode", "read_image", "read_images", "sort_out"]
 
-# Decoding is half of the work and memory of many small services; more threads gain little.
+# Small, for it shares the processors with what else a service does.
 _MOST_WORKERS = 8
 
 
