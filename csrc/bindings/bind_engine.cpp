@@ -6,7 +6,6 @@
 #include "bindings/arrays.h"
 #include "engine/engine.h"
 #include "error.h"
-#include "kernels/normalize.h"
 
 namespace trtfast::bindings {
 namespace {
@@ -42,26 +41,6 @@ std::optional<LayerTimes> profile(Engine& engine, const py::object& inputs, int 
   LayerTimes times;
   for (const auto& layer : layers) times.emplace_back(decoded(layer.name), layer.milliseconds);
   return times;
-}
-
-using Pixels = py::array_t<std::uint8_t, py::array::c_style>;
-using Table = py::array_t<float, py::array::c_style>;
-
-py::object infer_images(Engine& engine, const Pixels& images, const Table& table) {
-  if (images.ndim() != 4 || images.shape(3) != 3 ||
-      !std::cmp_equal(table.size(), kernels::kTableSize)) {
-    throw InputError("images must be uint8 (n, height, width, 3), and their table (3, 256)");
-  }
-  const Shape shape = {images.shape(0), 3, images.shape(1), images.shape(2)};
-  Arguments arguments;
-  arguments.request =
-      engine.image_request(reinterpret_cast<const std::byte*>(images.data()), shape, table.data());
-  std::vector<Tensor> outputs;
-  {
-    const ReleasedGil released;
-    outputs = engine.infer(arguments.request);
-  }
-  return to_results(engine, arguments, std::move(outputs));
 }
 
 std::shared_ptr<Engine> load(const std::shared_ptr<const tensorrt::Library>& library,
@@ -192,8 +171,6 @@ void register_engine(py::module_& module) {
       .def_property_readonly("outputs", &Engine::outputs)
       .def("infer", &infer, py::arg("inputs"), py::arg("out"), py::arg("stream"),
            py::arg("deadline"), "Runs; None where inputs are not exactly what the engine takes.")
-      .def("infer_images", &infer_images, py::arg("images").noconvert(),
-           py::arg("table").noconvert(), "Images uint8 (n, height, width, 3), with their table.")
       .def("profile", &profile, py::arg("inputs"), py::arg("runs"),
            "Milliseconds of each layer; None where inputs are not exactly what the engine takes.")
       .def("warm_up", &Engine::warm_up, py::arg("shapes"), Released(),

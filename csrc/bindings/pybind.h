@@ -28,6 +28,7 @@ void register_log(py::module_& module);
 void register_library(py::module_& module);
 void register_build(py::module_& module);
 void register_engine(py::module_& module);
+void register_images(py::module_& module);
 void register_arrays(py::module_& module);
 void register_async(py::module_& module);
 

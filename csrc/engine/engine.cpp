@@ -9,7 +9,7 @@
 #include "cuda/fork.h"
 #include "cuda/memory.h"
 #include "error.h"
-#include "kernels/normalize.h"
+#include "images/batch.h"
 
 namespace trtfast {
 namespace {
@@ -44,7 +44,7 @@ void find_pinned(Request& request, const std::vector<TensorSpec>& outputs) {
     }
   };
   for (auto& input : request.inputs) {
-    if (input.table == nullptr) find(input, input.dtype);
+    if (input.images == nullptr) find(input, input.dtype);
   }
   for (std::size_t index = 0; index < request.outputs.size(); ++index) {
     find(request.outputs[index], outputs[index].dtype);
@@ -159,14 +159,15 @@ std::vector<Tensor> Engine::run(const Request& request, LanePool::Place place,
   }
 }
 
-Request Engine::image_request(const std::byte* images, const Shape& shape,
-                              const float* table) const {
+Request Engine::image_request(const images::Batch& batch) const {
   const TensorSpec& spec = inputs().front();
-  if (spec.on_host || spec.shape.size() != 4 || !kernels::can_normalize_to(spec.dtype)) {
+  if (spec.on_host || spec.shape.size() != 4 || !kernels::can_preprocess_to(spec.dtype)) {
     throw InputError("input '" + spec.name + "' of dtype " + tensorrt::numpy_name(spec.dtype) +
                      " and shape " + str(spec.shape) + " does not take images");
   }
-  return {{{images, shape, spec.dtype, Memory::kPageable, table}}};
+  TensorView input{nullptr, batch.shape(), spec.dtype};
+  input.images = &batch;
+  return {{std::move(input)}};
 }
 
 void Engine::warm_up(std::vector<std::vector<Shape>> shapes) {

@@ -63,12 +63,10 @@ class Engine {
   std::uint64_t infer_async(Request request, const Deadline& deadline, AsyncCalls::Done done);
   bool cancel(std::uint64_t number) { return async_.cancel(number); }
 
-  /// A request to run the engine, whose one input must be (n, 3, height, width), on images.
-  /// @param images uint8 (shape[0], shape[2], shape[3], 3), contiguous.
-  /// @param shape (n, 3, height, width).
-  /// @param table float32 (3, 256): what each pixel value becomes.
-  [[nodiscard]] Request image_request(const std::byte* images, const Shape& shape,
-                                      const float* table) const;
+  /// A request to run the engine, which must have one input, on images.
+  /// @param batch lives until the request has been run.
+  /// @throws InputError if that input is of another kind.
+  [[nodiscard]] Request image_request(const images::Batch& batch) const;
 
   /// Captures graphs for these shapes of all inputs, on every lane.
   /// @param shapes several sets; none for the best shapes of each profile.

@@ -4,11 +4,12 @@
 #include <cstring>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "engine/run.h"
 #include "engine/transfer.h"
 #include "error.h"
-#include "kernels/normalize.h"
+#include "images/batch.h"
 
 namespace trtfast {
 namespace {
@@ -16,9 +17,6 @@ namespace {
 // Up to here a transfer belongs to the run, and so to its graph; a longer one is worth a call of
 // its own, since it then goes on while the graph is launched.
 constexpr std::size_t kShort = std::size_t{64} << 10U;
-
-// The table of images lies in front of them, so that one buffer holds both.
-constexpr std::size_t kTableBytes = kernels::kTableSize * sizeof(float);
 
 bool is_aligned(const void* address) noexcept {
   return reinterpret_cast<std::uintptr_t>(address) % kAlignment == 0;
@@ -77,10 +75,9 @@ void Lane::place_input(Run& run, std::size_t index) {
   const std::size_t bytes = byte_size(run.shapes[index], spec.dtype);
   grow(run, slot.device, bytes);
   run.input(index) = slot.device.data();
-  if (input.table != nullptr) {
-    const std::size_t sent = kTableBytes + byte_size(input.shape, DataType::kUint8);
-    grow(run, slot.images, sent);
-    grow(run, slot.pinned, sent);
+  if (input.images != nullptr) {
+    grow(run, slot.images, input.images->held());
+    grow(run, slot.pinned, input.images->sent());
     return;
   }
   if (input.memory == Memory::kDevice) return;
@@ -135,7 +132,7 @@ void Lane::copy_in(Run& run) {
       if (padding > 0) std::memset(slot.pinned.data() + bytes, 0, padding);
       continue;
     }
-    if (input.table != nullptr) {
+    if (input.images != nullptr) {
       send_images(slot, input, run.stream);
     } else if (input.memory == Memory::kPageable) {
       send(target, slot.pinned.data(), input.data, bytes, run.stream, options_.wait);
@@ -150,15 +147,17 @@ void Lane::copy_in(Run& run) {
 }
 
 void Lane::send_images(Slot& slot, const TensorView& input, cudaStream_t stream) const {
-  const std::size_t bytes = byte_size(input.shape, DataType::kUint8);
-  const auto* table = reinterpret_cast<const std::byte*>(input.table);
-  send(slot.images.data(), slot.pinned.data(), table, kTableBytes, stream, options_.wait);
-  send(slot.images.data() + kTableBytes, slot.pinned.data() + kTableBytes, input.data, bytes,
-       stream, options_.wait);
-  kernels::normalize(reinterpret_cast<const std::uint8_t*>(slot.images.data() + kTableBytes),
-                     input.shape[0], input.shape[2] * input.shape[3],
-                     reinterpret_cast<const float*>(slot.images.data()), slot.device.data(),
-                     input.dtype, stream);
+  const images::Batch& batch = *input.images;
+  std::byte* device = slot.images.data();
+  batch.describe(slot.pinned.data(), device);
+  std::vector<Piece> pieces;
+  pieces.reserve(batch.images().size());
+  for (std::size_t index = 0; index < batch.images().size(); ++index) {
+    const images::Image& image = batch.images()[index];
+    if (!image.on_device) pieces.push_back({batch.place(index), image.pixels, image.bytes()});
+  }
+  send(device, slot.pinned.data(), pieces, batch.sent(), stream, options_.wait);
+  batch.preprocess(device, slot.device.data(), input.dtype, stream);
 }
 
 // What goes to memory that no graph knows.

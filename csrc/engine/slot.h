@@ -18,7 +18,7 @@ inline constexpr std::size_t kSmallestBuffer = kAlignment;
 /// As the sink of an output whose shape depends on data, it grows while TensorRT runs.
 struct Slot final : tensorrt::OutputSink {
   cuda::DeviceBuffer device;
-  cuda::DeviceBuffer images;  // of an input that is made of images: their table and their bytes
+  cuda::DeviceBuffer images;  // of an input that is made of images: what images::Batch needs
   cuda::PinnedBuffer pinned;
   Shape found;                 // of an output whose shape depends on data
   bool told = false;           // whether TensorRT told that shape

@@ -55,16 +55,17 @@ enum class Memory : std::uint8_t {
   kDevice,    // memory of the engine's GPU
 };
 
-/// A contiguous tensor of the caller's; or, where there is a table, images that become one on the
-/// GPU.
+namespace images {
+class Batch;
+}
+
+/// A contiguous tensor of the caller's; or images that become one on the GPU.
 struct TensorView {
   const std::byte* data;
   Shape shape;
   DataType dtype;
   Memory memory = Memory::kPageable;
-  /// If set, `data` are uint8 images (n, height, width, 3), and the tensor of `shape` (n, 3,
-  /// height, width) is what kernels::normalize() makes of them with this table of float32 (3, 256).
-  const float* table = nullptr;
+  const images::Batch* images = nullptr;  // if set, there is no `data`
 };
 
 /// Memory of the caller's that an output goes to.

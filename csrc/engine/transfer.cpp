@@ -68,25 +68,37 @@ void copy_chunk(std::byte* to, const std::byte* from, std::size_t bytes, bool pa
   if (bytes > 0) std::memcpy(to, from, bytes);
 }
 
-/// A copy that is cut into chunks. Whoever is free takes the next.
-struct Job {
-  std::byte* to;
+/// A part of a copy.
+struct Chunk {
+  std::size_t at;  // in the target
   const std::byte* from;
   std::size_t bytes;
-  std::size_t chunk;
+};
 
-  [[nodiscard]] std::size_t count() const { return (bytes + chunk - 1) / chunk; }
-  [[nodiscard]] std::size_t end_of(std::size_t index) const {
-    return std::min(bytes, (index + 1) * chunk);
-  }
+/// A copy that is cut into chunks. Whoever is free takes the next.
+struct Job {
+  std::byte* to = nullptr;
+  std::span<const Chunk> chunks = {};
+  bool past_caches = false;
+
+  [[nodiscard]] std::size_t count() const { return chunks.size(); }
   void run(std::size_t index) const {
-    const std::size_t begin = index * chunk;
-    copy_chunk(to + begin, from + begin, end_of(index) - begin, bytes > kMedium);
+    const Chunk& chunk = chunks[index];
+    copy_chunk(to + chunk.at, chunk.from, chunk.bytes, past_caches);
   }
 };
 
-Job job_of(std::byte* to, const std::byte* from, std::size_t bytes) {
-  return {to, from, bytes, bytes > kMedium ? kLargeChunk : kMediumChunk};
+/// @return good until this thread makes another.
+Job job_of(std::byte* to, std::span<const Piece> pieces, std::size_t bytes) {
+  thread_local std::vector<Chunk> chunks;  // allocated once
+  chunks.clear();
+  const std::size_t most = bytes > kMedium ? kLargeChunk : kMediumChunk;
+  for (const auto& piece : pieces) {
+    for (std::size_t done = 0; done < piece.bytes; done += most) {
+      chunks.push_back({piece.at + done, piece.source + done, std::min(most, piece.bytes - done)});
+    }
+  }
+  return {to, chunks, bytes > kMedium};
 }
 
 /// The threads that help, of which one copy at a time makes use: where several calls copy at once,
@@ -205,26 +217,35 @@ class Crew {
 
 void send(std::byte* device, std::byte* pinned, const std::byte* source, std::size_t bytes,
           cudaStream_t stream, cuda::Wait wait) {
+  const Piece whole{0, source, bytes};
+  send(device, pinned, {&whole, 1}, bytes, stream, wait);
+}
+
+void send(std::byte* device, std::byte* pinned, std::span<const Piece> pieces, std::size_t bytes,
+          cudaStream_t stream, cuda::Wait wait) {
   const auto transfer = [&](std::size_t begin, std::size_t end) {
+    if (begin == end) return;
     TRTFAST_CUDA(cudaMemcpyAsync(device + begin, pinned + begin, end - begin,
                                  cudaMemcpyHostToDevice, stream));
   };
   if (bytes <= kSmall) {
-    if (bytes == 0) return;
-    std::memcpy(pinned, source, bytes);
+    for (const auto& piece : pieces) {
+      if (piece.bytes > 0) std::memcpy(pinned + piece.at, piece.source, piece.bytes);
+    }
     transfer(0, bytes);
     return;
   }
-  const Job job = job_of(pinned, source, bytes);
+  const Job job = job_of(pinned, pieces, bytes);
   std::size_t sent = 0;
   Crew::instance().run(job, wait, [&](std::size_t ready) {
     const bool is_part =
         bytes > kMedium || ready == job.count() || (sent == 0 && 2 * ready >= job.count());
     if (!is_part) return;
-    const std::size_t end = job.end_of(ready - 1);
+    const std::size_t end = ready == job.count() ? bytes : job.chunks[ready].at;
     transfer(sent, end);
     sent = end;
   });
+  transfer(sent, bytes);  // where there was nothing to copy
 }
 
 void copy(std::byte* to, const std::byte* from, std::size_t bytes, cuda::Wait wait) {
@@ -232,7 +253,8 @@ void copy(std::byte* to, const std::byte* from, std::size_t bytes, cuda::Wait wa
     if (bytes > 0) std::memcpy(to, from, bytes);
     return;
   }
-  Crew::instance().run(job_of(to, from, bytes), wait, [](std::size_t) {});
+  const Piece whole{0, from, bytes};
+  Crew::instance().run(job_of(to, {&whole, 1}, bytes), wait, [](std::size_t) {});
 }
 
 }  // namespace trtfast

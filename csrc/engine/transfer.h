@@ -5,6 +5,7 @@
 #include <cuda_runtime_api.h>
 
 #include <cstddef>
+#include <span>
 
 #include "cuda/event.h"
 
@@ -14,6 +15,19 @@ namespace trtfast {
 /// what was submitted here.
 /// @param wait whether the threads that help stay awake for a moment, for the next copy.
 void send(std::byte* device, std::byte* pinned, const std::byte* source, std::size_t bytes,
+          cudaStream_t stream, cuda::Wait wait);
+
+/// What goes to a place in a buffer.
+struct Piece {
+  std::size_t at;
+  const std::byte* source;
+  std::size_t bytes;
+};
+
+/// The same for a whole buffer, from several sources.
+/// @param pieces in the order of their places. What lies between them is sent as `pinned` has it.
+/// @param bytes of the buffer.
+void send(std::byte* device, std::byte* pinned, std::span<const Piece> pieces, std::size_t bytes,
           cudaStream_t stream, cuda::Wait wait);
 
 /// Copies on the host.

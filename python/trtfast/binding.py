@@ -25,6 +25,8 @@ __all__ = [
     "check_profiles",
     "check_shape",
     "image_preprocess",
+    "joined",
+    "largest_batch",
     "sets_of",
     "shapes_of",
     "stream_handle",
@@ -275,6 +277,25 @@ def image_preprocess(preprocess: Preprocess | None, specs: Sequence[TensorSpec])
             "or layout= of the Preprocess, or build the engine with dynamic dimensions"
         )
     return preprocess
+
+
+def largest_batch(spec: TensorSpec) -> int:
+    """Return how many rows an input may have at most."""
+    if spec.shape[0] >= 0:
+        return spec.shape[0]
+    return max(allowed.max[0] for allowed in spec.profiles)
+
+
+def joined(parts: Sequence[Outputs], specs: Sequence[TensorSpec]) -> Outputs:
+    """Join the outputs of several runs along their rows; of none, there are none."""
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        empty = [np.empty((0, *(max(size, 0) for size in s.shape[1:])), s.dtype) for s in specs]
+        return empty[0] if len(empty) == 1 else tuple(empty)
+    if isinstance(parts[0], tuple):
+        return tuple(np.concatenate(rows) for rows in zip(*parts, strict=True))
+    return np.concatenate(parts)
 
 
 def _takes(names: Sequence[str]) -> str:

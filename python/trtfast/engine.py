@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from . import _core, binding, cache, futures, kernels, passport, sources
 from . import backend as backends
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .binding import Shapes
     from .futures import InferenceFuture
     from .passport import Passport
-    from .preprocess import Image
+    from .preprocess.images import Images
     from .spec import Outputs
 
 __all__ = ["Engine"]
@@ -332,40 +332,59 @@ class Engine:
         """Return the bytes that the engine holds, by lane and kind."""
         return MemoryReport.of(self._core.memory(), self._plan_bytes)
 
-    def infer_images(self, images: Image | Sequence[Image]) -> Outputs:
-        """Run the engine on images: OpenCV resizes them, the GPU normalises.
+    @overload
+    def infer_images(self, images: Images, *, on_error: Literal["raise"] = "raise") -> Outputs: ...
+    @overload
+    def infer_images(
+        self, images: Images, *, on_error: Literal["skip"]
+    ) -> tuple[Outputs, dict[int, InputError]]: ...
+    def infer_images(
+        self, images: Images, *, on_error: Literal["raise", "skip"] = "raise"
+    ) -> Outputs | tuple[Outputs, dict[int, InputError]]:
+        """Run the engine on images, which the GPU preprocesses.
 
-        The engine must have one input, of shape (N, 3, height, width) and a floating dtype. What
-        reaches it is bit for bit what ``preprocess(images)`` gives, and travels as bytes.
+        The engine must have one input, of the shape that its :class:`Preprocess` gives. Pixels
+        travel as bytes. More images than the largest batch are run in several, and files are read
+        while the batch before them runs.
 
         Parameters
         ----------
-        images : uint8 array (H, W, 3), uint8 array (N, H, W, 3), or sequence of (H, W, 3)
+        images : uint8 array (H, W, 3) or (N, H, W, 3), path, bytes, or sequence of them
+            RGB where they are arrays, which may differ in size, and may be on the GPU; paths and
+            bytes are of image files, as OpenCV decodes them.
+        on_error : {"raise", "skip"}
+            Whether the first image that is wrong raises, or all such are left out and told of.
 
         Returns
         -------
-        The array of a single output, or a tuple; of N rows
+        The array of a single output, or a tuple; one row for each good image, in order
+        dict of int to InputError
+            Only with "skip": what is wrong with each of the others, by its index.
 
         Raises
         ------
         InputError
-            If the engine has no preprocessing or takes no images, or what is given is no image.
+            If the engine has no preprocessing or takes no images, or for the first image that is
+            wrong, unless it is skipped.
         ClosedError, OutOfMemoryError, CudaError
+        Error
+            If an image has to be decoded, and OpenCV is not installed.
         """
+        from .preprocess import gpu
+
         preprocess = binding.image_preprocess(self._preprocess, self._inputs)
-        table = preprocess.table
-        if table is None or preprocess.layout != "NCHW" or preprocess.channels == "gray":
-            raise InputError(
-                "infer_images normalises on the GPU only to NCHW, with three channels and fixed "
-                f"numbers, and the preprocessing is {preprocess}: give infer(preprocess(images))"
-            )
-        pixels = preprocess.pixels(images)
-        binding.check_profiles(
-            {self._inputs[0].name: (len(pixels), 3, *preprocess.size)}, self._inputs
-        )
-        results: Outputs = self._core.infer_images(pixels, table)
+        (spec,) = self._inputs
+        parts: list[Outputs] = []
+        errors: dict[int, InputError] = {}
+        largest = binding.largest_batch(spec)
+        for good, wrong in gpu.read_in_parts(preprocess, images, largest, on_error):
+            errors |= wrong
+            if good:
+                binding.check_profiles({spec.name: preprocess.shape(len(good))}, self._inputs)
+                parts.append(_core.infer_images(self._core, *gpu.arrange(preprocess, good)))
         self._keeper.keep_news()
-        return results
+        outputs = binding.joined(parts, self._outputs)
+        return outputs if on_error == "raise" else (outputs, errors)
 
     def profile(self, inputs: Any, *, runs: int = 10) -> tuple[LayerTime, ...]:
         """Time each layer, on a context and memory of its own, while a lane stands still.

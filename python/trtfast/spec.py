@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, overload, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from typing_extensions import Self
 
-    from .preprocess import Image
+    from .errors import InputError
+    from .preprocess.images import Images
 
     Array: TypeAlias = npt.NDArray[np.generic]
     Inputs: TypeAlias = Array | Sequence[Array] | Mapping[str, Array]
@@ -70,8 +71,12 @@ class InferenceEngine(Protocol):
     @overload
     def infer(self, inputs: Array | Sequence[Array]) -> Any: ...
 
-    def infer_images(self, images: Image | Sequence[Image]) -> Outputs:
-        """Run the engine on uint8 images (H, W, 3), prepared by its preprocessing."""
+    @overload
+    def infer_images(self, images: Images, *, on_error: Literal["raise"] = "raise") -> Outputs: ...
+    @overload
+    def infer_images(
+        self, images: Images, *, on_error: Literal["skip"]
+    ) -> tuple[Outputs, dict[int, InputError]]: ...
 
     def close(self) -> None:
         """Release what the engine holds; it takes no more calls."""

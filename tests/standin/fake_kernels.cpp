@@ -1,43 +1,140 @@
-// The core's kernels on the CPU, in the order of the fake's streams. Their own tests are elsewhere;
-// here they stand in the place of the ones that need a GPU.
+// The core's kernels on the CPU, in the order of the fake's streams: with the arithmetic that the
+// real ones have, so that what images become can be tested where there is no GPU.
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <vector>
 
 #include "cuda/check.h"
 #include "fake_cuda_state.h"
 #include "fake_cuda_work.h"
-#include "kernels/normalize.h"
+#include "kernels/preprocess.h"
 
 namespace trtfast::kernels {
+namespace {
 
-bool can_normalize_to(tensorrt::DataType dtype) noexcept {
-  return dtype == tensorrt::DataType::kFloat;
+/// What preprocess() was called with.
+struct Call {
+  const Source* sources;
+  std::int64_t count;
+  const std::int32_t* tables;
+  const float* normalized;
+  Format format;
+  void* output;
+  tensorrt::DataType dtype;
+};
+
+struct Pixel {
+  int rgb[3];  // NOLINT(modernize-avoid-c-arrays): as the kernels have it
+};
+
+Pixel resampled(const Source& source, const Taps& rows, const Taps& columns, const Format& format) {
+  Pixel pixel{{format.fill[0], format.fill[1], format.fill[2]}};
+  if (rows.count() == 0 || columns.count() == 0) return pixel;
+  switch (source.arithmetic) {
+#define TRTFAST_RESAMPLE(name)                                             \
+  case Arithmetic::name:                                                   \
+    resample_directly<Arithmetic::name>(source, rows, columns, pixel.rgb); \
+    break
+    TRTFAST_RESAMPLE(kCopy);
+    TRTFAST_RESAMPLE(kLinear);
+    TRTFAST_RESAMPLE(kCubic);
+    TRTFAST_RESAMPLE(kLanczos);
+    TRTFAST_RESAMPLE(kArea);
+    TRTFAST_RESAMPLE(kBox);
+    TRTFAST_RESAMPLE(kPillow);
+#undef TRTFAST_RESAMPLE
+  }
+  return pixel;
 }
 
-void normalize(const std::uint8_t* images, std::int64_t count, std::int64_t pixels,
-               const float* table, void* output, tensorrt::DataType /*dtype*/,
-               cudaStream_t stream) {
-  const auto queue = fake_cuda::find_stream(stream);
-  TRTFAST_CUDA(fake_cuda::usable(queue, "kernels::normalize"));
-  const auto values = static_cast<std::size_t>(count * pixels) * 3;
-  const auto from = fake_cuda::range_of(images, values);
-  const auto to = fake_cuda::range_of(output, values * sizeof(float));
-  const auto by = fake_cuda::range_of(table, kTableSize * sizeof(float));
-  const auto reaches = [](const fake_cuda::Range& range) {
-    return range.on_device() && range.inside;
+int channel_of(const Pixel& pixel, Channels channels, int channel) {
+  const auto& [red, green, blue] = pixel.rgb;
+  if (channels == Channels::kGray) return grey(red, green, blue);
+  return pixel.rgb[channels == Channels::kBgr ? 2 - channel : channel];
+}
+
+void make_image(const Call& call, std::int64_t image) {
+  const Source& source = call.sources[image];
+  const Format& format = call.format;
+  const int depth = format.depth();
+  const std::size_t first = static_cast<std::size_t>(image) * format.values();
+  const auto index_of = [&](int row, int column, int channel) {
+    const auto planar = ((static_cast<std::size_t>(channel) * format.height) + row) * format.width;
+    const auto packed = ((static_cast<std::size_t>(row) * format.width) + column) * depth;
+    return first + (format.layout == Layout::kNchw ? planar + column : packed + channel);
   };
+  std::vector<int> values(format.values());
+  for (int row = 0; row < format.height; ++row) {
+    const Taps rows = taps_at(call.tables, source.rows, row);
+    for (int column = 0; column < format.width; ++column) {
+      const Taps columns = taps_at(call.tables, source.columns, column);
+      const Pixel pixel = resampled(source, rows, columns, format);
+      for (int channel = 0; channel < depth; ++channel) {
+        values[index_of(row, column, channel) - first] =
+            channel_of(pixel, format.channels, channel);
+      }
+    }
+  }
+  const auto [least, most] = std::ranges::minmax(values);
+  const std::size_t plane = format.values() / static_cast<std::size_t>(depth);
+  for (std::size_t at = 0; at < values.size(); ++at) {
+    const std::size_t channel = format.layout == Layout::kNchw ? at / plane : at % depth;
+    if (call.dtype == tensorrt::DataType::kUint8) {
+      static_cast<std::uint8_t*>(call.output)[first + at] = static_cast<std::uint8_t>(values[at]);
+    } else if (call.normalized != nullptr) {
+      static_cast<float*>(call.output)[first + at] = call.normalized[(channel * 256) + values[at]];
+    } else {
+      static_cast<float*>(call.output)[first + at] =
+          static_cast<float>((values[at] - least) / (static_cast<double>(most - least) + 1e-4));
+    }
+  }
+}
+
+}  // namespace
+
+bool can_preprocess_to(tensorrt::DataType dtype) noexcept {
+  return dtype == tensorrt::DataType::kFloat || dtype == tensorrt::DataType::kUint8;
+}
+
+void preprocess(const Source* sources, std::int64_t count, const Kinds& kinds,
+                const std::int32_t* tables, const float* normalized, const Format& format,
+                const Scratch& scratch, void* output, tensorrt::DataType dtype,
+                cudaStream_t stream) {
+  const auto queue = fake_cuda::find_stream(stream);
+  TRTFAST_CUDA(fake_cuda::usable(queue, "kernels::preprocess"));
+  const Call call{sources, count, tables, normalized, format, output, dtype};
+  const std::size_t values = static_cast<std::size_t>(count) * format.values();
+  const std::size_t item = tensorrt::item_size(dtype);
+  std::vector<fake_cuda::Range> used = {
+      fake_cuda::range_of(sources, static_cast<std::size_t>(count) * sizeof(Source)),
+      fake_cuda::range_of(output, values * item)};
+  if (normalized != nullptr) {
+    const std::size_t entries = static_cast<std::size_t>(format.depth()) * 256;
+    used.push_back(fake_cuda::range_of(normalized, entries * sizeof(float)));
+  } else if (item > 1) {
+    used.push_back(fake_cuda::range_of(scratch.pixels, values));
+    used.push_back(fake_cuda::range_of(scratch.extremes,
+                                       static_cast<std::size_t>(count) * 2 * sizeof(std::int32_t)));
+  }
   TRTFAST_CUDA(fake_cuda::submit(queue, [=] {
-    const bool all = reaches(from) && reaches(to) && reaches(by);
-    if (!all || !intact(from) || !intact(to) || !intact(by)) {
-      fake_cuda::fault("kernels::normalize: out of bounds, or of memory that was freed");
+    const bool all = std::ranges::all_of(used, [](const fake_cuda::Range& range) {
+      return range.on_device() && range.inside && intact(range);
+    });
+    if (!all) {
+      fake_cuda::fault("kernels::preprocess: out of bounds, or of memory that was freed");
       return;
     }
-    for (std::int64_t at = 0; at < count * pixels; ++at) {
-      for (std::int64_t channel = 0; channel < 3; ++channel) {
-        const std::int64_t image = at / pixels;
-        const std::int64_t target = (((image * 3) + channel) * pixels) + (at % pixels);
-        const std::uint8_t value = images[(at * 3) + channel];
-        static_cast<float*>(output)[target] = table[(channel * 256) + value];
+    for (std::int64_t image = 0; image < call.count; ++image) {
+      const Source& source = call.sources[image];
+      if (!(fixed_taps(source.arithmetic) > 0 ? kinds.few : kinds.many)) continue;  // not launched
+      const std::size_t bytes = static_cast<std::size_t>(source.height) * source.width * 3;
+      const auto pixels = fake_cuda::range_of(source.pixels, bytes);
+      if (!pixels.on_device() || !pixels.inside) {
+        fake_cuda::fault("kernels::preprocess: an image's pixels are out of bounds");
+        return;
       }
+      make_image(call, image);
     }
   }));
 }

@@ -5,6 +5,7 @@
 
 #include "fake_cuda.h"
 #include "fixture.h"
+#include "images/batch.h"
 
 namespace standin_test {
 namespace {
@@ -220,10 +221,18 @@ TEST_P(InferOnStandin, Images) {
     for (std::size_t entry = 0; entry < table.size(); ++entry) {
       table[entry] = static_cast<float>(entry);
     }
-    const std::vector<std::uint8_t> images = {1, 2, 3, 4, 5, 6};  // two pixels
-    const auto outputs = engine->infer(engine->image_request(
-        reinterpret_cast<const std::byte*>(images.data()), {1, 3, 1, 2}, table.data()));
-    EXPECT_EQ(values_of(outputs[0]), (Values{2, 8, 516, 522, 1030, 1036}));
+    using trtfast::images::Batch;
+    using trtfast::images::Interpolation;
+    using trtfast::images::Recipe;
+    const trtfast::kernels::Format format{1, 2, {}, {}, {9, 8, 7}};
+    const auto recipe = std::make_shared<const Recipe>(Interpolation::kNearest, format, table);
+    const std::vector<std::uint8_t> pixels = {1, 2, 3, 4, 5, 6};  // two
+    const auto* data = reinterpret_cast<const std::byte*>(pixels.data());
+    const Batch batch(recipe,
+                      {{data, {1, 2}, false, {1, 2}, 0, 0}, {data, {1, 2}, false, {1, 2}, 0, 1}});
+    const auto outputs = engine->infer(engine->image_request(batch));
+    EXPECT_EQ(values_of(outputs[0]), (Values{2, 8, 516, 522, 1030, 1036,      // as it is
+                                             8, 18, 522, 528, 1036, 1038}));  // moved, and padded
   });
 }
 

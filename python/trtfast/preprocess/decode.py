@@ -127,10 +127,14 @@ def sort_out(
     check: Callable[[Image], object] | None,
     on_error: str,
     workers: int | None = None,
+    *,
+    first: int = 0,
+    on_gpu: bool = False,
 ) -> tuple[list[Image], dict[int, InputError]]:
     """Read images, and part the good ones from the errors of the others; see `read_images`.
 
-    ``check`` may raise InputError for an image that has been read.
+    ``check`` may raise InputError for an image that has been read, ``first`` is the index of the
+    first, and ``on_gpu`` tells whether they may be arrays there.
     """
     if on_error not in ("raise", "skip"):
         raise InputError(f"on_error is {on_error!r}; expected 'raise' or 'skip'")
@@ -138,19 +142,26 @@ def sort_out(
         raise InputError(f"workers is {workers}; expected 1 or more")
     batch = items_of(items)
     encoded = sum(isinstance(item, ENCODED) for item in batch)
-    read = partial(_read, check=check)
+    read = partial(_read, check=check, on_gpu=on_gpu)
+    indices = range(first, first + len(batch))
     if encoded > 1 and workers != 1:
         opencv()  # not first on a thread: its import is slow, and its absence no fault of an image
-        results = list(_pool(workers or _processors()).map(read, range(len(batch)), batch))
+        results = list(_pool(workers or _processors()).map(read, indices, batch))
     else:
-        results = [read(index, item) for index, item in enumerate(batch)]
-    errors = {i: result for i, result in enumerate(results) if isinstance(result, InputError)}
+        results = [read(index, item) for index, item in zip(indices, batch, strict=True)]
+    errors = {
+        index: result
+        for index, result in zip(indices, results, strict=True)
+        if isinstance(result, InputError)
+    }
     if errors and on_error == "raise":
         raise next(iter(errors.values()))
     return [result for result in results if not isinstance(result, InputError)], errors
 
 
-def _read(index: int, item: Item, check: Callable[[Image], object] | None) -> Image | InputError:
+def _read(
+    index: int, item: Item, *, check: Callable[[Image], object] | None, on_gpu: bool
+) -> Image | InputError:
     what = f"image {index}"
     try:
         if isinstance(item, (bytes, bytearray, memoryview)):
@@ -161,7 +172,7 @@ def _read(index: int, item: Item, check: Callable[[Image], object] | None) -> Im
             except (InputError, OSError) as error:
                 raise InputError(f"{what}: {error}") from error
         else:
-            check_image(item, what)
+            check_image(item, what, on_gpu=on_gpu)
             image = item
         if check is not None:
             try:

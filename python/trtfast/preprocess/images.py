@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     Batch: TypeAlias = npt.NDArray[np.float32]
     # A file by its path, or the bytes of one.
     Encoded: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview
-    Item: TypeAlias = Image | Encoded
+    Item: TypeAlias = Image | Encoded | Any  # Any: an array on a GPU, of any library
     Images: TypeAlias = Item | Sequence[Item]
 
-__all__ = ["ENCODED", "check_image", "images_of", "items_of"]
+__all__ = ["ENCODED", "check_image", "images_of", "is_on_gpu", "items_of"]
 
 ENCODED = (str, os.PathLike, bytes, bytearray, memoryview)
 
@@ -45,6 +45,9 @@ def items_of(items: object) -> Sequence[Item]:
     """
     if isinstance(items, ENCODED):
         return [items]
+    if is_on_gpu(items):
+        array: Any = items
+        return list(array) if len(array.shape) == 4 else [array]
     if isinstance(items, np.ndarray) and items.dtype != object:
         batch: Sequence[Item] = list(items) if items.ndim == 4 else [items]
     elif isinstance(items, Sequence):
@@ -60,9 +63,23 @@ def items_of(items: object) -> Sequence[Item]:
     return batch
 
 
-def check_image(image: object, what: str) -> None:
-    """Raise InputError unless it is a uint8 array (H, W, 3) with at least one pixel."""
+def is_on_gpu(item: object) -> bool:
+    """Whether it is an array on a GPU, of any library."""
+    return hasattr(item, "__cuda_array_interface__")
+
+
+def check_image(image: Any, what: str, *, on_gpu: bool = False) -> None:
+    """Raise InputError unless it is a uint8 array (H, W, 3) with at least one pixel.
+
+    With ``on_gpu`` it may be one on a GPU, of a dtype that is looked at later.
+    """
     expected = "expected a uint8 array (height, width, 3)"
+    if is_on_gpu(image):
+        if not on_gpu:
+            raise InputError(f"{what} is on a GPU, and what runs here on the CPU: copy it first")
+        if len(image.shape) != 3 or image.shape[2] != 3 or 0 in image.shape:
+            raise InputError(f"{what} has shape {tuple(image.shape)}; {expected}")
+        return
     if not isinstance(image, np.ndarray):
         raise InputError(
             f"{what} is {type(image).__name__}; {expected}: see numpy.asarray, trtfast.read_image"

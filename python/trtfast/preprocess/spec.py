@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from . import cpu, decode, geometry, values
-from .images import check_image, images_of
+from .images import check_image, images_of, items_of
 from .translations import Translations
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from typing_extensions import Self
 
+    from .._core import DeviceArray
     from .geometry import Geometry
     from .images import Batch, Image, Images
 
@@ -197,7 +198,42 @@ class Preprocess(Translations):
         InputError
             If there is nothing, or, unless it is to be skipped, for the first that is wrong.
         """
-        return decode.sort_out(items, lambda image: self.geometry(*image.shape[:2]), on_error)
+        return decode.sort_out(items, self._fits, on_error)
+
+    def read_part(
+        self, items: Sequence[Any], first: int, on_error: str
+    ) -> tuple[list[Image], dict[int, InputError]]:
+        """Read a part of a batch, that begins at index `first`, in which arrays may be on a GPU."""
+        return decode.sort_out(items, self._fits, on_error, first=first, on_gpu=True)
+
+    def on_gpu(self, images: Images, *, dtype: str = "float32", device: int = 0) -> DeviceArray:
+        """Preprocess images on a GPU, as an engine's ``infer_images`` does before it runs.
+
+        Parameters
+        ----------
+        images : image, path, bytes, array (N, H, W, 3), or sequence of images, paths and bytes
+            RGB. Arrays may be on the GPU: any that have ``__cuda_array_interface__``.
+        dtype : {"float32", "float16", "bfloat16", "uint8"}
+            Of the result; "uint8" is what is there before it is normalised.
+        device : int
+            The GPU's index.
+
+        Returns
+        -------
+        DeviceArray (N, channels, height, width), or (N, height, width, channels) for NHWC
+
+        Raises
+        ------
+        InputError
+            As a call does.
+        CudaError, OutOfMemoryError
+        """
+        from .. import _core
+        from .gpu import arrange
+
+        batch = items_of(images)
+        good, _ = self.read_part(batch, 0, "raise")
+        return _core.preprocess(*arrange(self, good), dtype=dtype, device=device)
 
     def geometry(self, height: int, width: int) -> Geometry:
         """Return what an image of a size is resized to, and where the result's window lies in it.
@@ -272,6 +308,9 @@ class Preprocess(Translations):
                 "a newer trtfast may have written them"
             )
         return cls(**settings)
+
+    def _fits(self, image: Image) -> None:
+        self.geometry(*image.shape[:2])
 
     def _checked(self, images: object) -> list[Image]:
         batch = images_of(images)
