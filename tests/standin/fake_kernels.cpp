@@ -1,45 +1,169 @@
 // The core's kernels on the CPU, in the order of the fake's streams. Their own tests are elsewhere;
 // here they stand in the place of the ones that need a GPU.
+#include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "cuda/check.h"
 #include "fake_cuda_state.h"
 #include "fake_cuda_work.h"
+#include "kernels/classify.h"
+#include "kernels/classify_row.h"
 #include "kernels/normalize.h"
 
 namespace trtfast::kernels {
+namespace {
+
+/// Submits a kernel that reads and writes these ranges of device memory.
+template <class Kernel>
+void launch(const std::string& name, cudaStream_t stream, std::vector<fake_cuda::Range> ranges,
+            Kernel kernel) {
+  const auto queue = fake_cuda::find_stream(stream);
+  TRTFAST_CUDA(fake_cuda::usable(queue, name.c_str()));
+  TRTFAST_CUDA(fake_cuda::submit(queue, [name, ranges = std::move(ranges), kernel] {
+    const bool all = std::ranges::all_of(ranges, [](const fake_cuda::Range& range) {
+      return range.on_device() && range.inside && intact(range);
+    });
+    if (all) {
+      kernel();
+    } else {
+      fake_cuda::fault(name + ": out of bounds, or of memory that was freed");
+    }
+  }));
+}
+
+template <class T>
+fake_cuda::Range range_of(const T* data, std::int64_t count) {
+  return fake_cuda::range_of(data, static_cast<std::size_t>(count) * sizeof(T));
+}
+
+fake_cuda::Range range_of(const void* data, tensorrt::DataType dtype, std::int64_t count) {
+  return fake_cuda::range_of(data, static_cast<std::size_t>(count) * tensorrt::item_size(dtype));
+}
+
+/// One thread that has a row to itself.
+struct LoneBlock {
+  [[nodiscard]] static std::int64_t thread() { return 0; }
+  [[nodiscard]] static std::int64_t threads() { return 1; }
+  [[nodiscard]] static std::uint64_t largest(std::uint64_t value) { return value; }
+  [[nodiscard]] static float sum(float value) { return value; }
+};
+
+struct Half {
+  std::uint16_t bits;
+  explicit operator float() const {
+    constexpr int kFraction = 10;
+    const int exponent = (bits >> kFraction) & 0x1F;
+    const int fraction = bits & 0x3FF;
+    const float sign = (bits & 0x8000) != 0 ? -1.0F : 1.0F;
+    if (exponent == 0x1F) return fraction != 0 ? NAN : sign * INFINITY;
+    if (exponent == 0) return sign * std::ldexp(static_cast<float>(fraction), -24);
+    return sign * std::ldexp(static_cast<float>(fraction + (1 << kFraction)), exponent - 25);
+  }
+};
+
+struct Bfloat16 {
+  std::uint16_t bits;
+  explicit operator float() const { return std::bit_cast<float>(std::uint32_t{bits} << 16U); }
+};
+
+template <class Function>
+void with_type(const void* logits, tensorrt::DataType dtype, const Function& function) {
+  switch (dtype) {
+    case tensorrt::DataType::kHalf: function(static_cast<const Half*>(logits)); break;
+    case tensorrt::DataType::kBf16: function(static_cast<const Bfloat16*>(logits)); break;
+    default: function(static_cast<const float*>(logits));
+  }
+}
+
+}  // namespace
+
+bool can_classify(tensorrt::DataType dtype) noexcept {
+  using tensorrt::DataType;
+  return dtype == DataType::kFloat || dtype == DataType::kHalf || dtype == DataType::kBf16;
+}
+
+void softmax(const Logits& logits, float* probabilities, float* peaks, cudaStream_t stream) {
+  if (logits.rows == 0) return;
+  const std::int64_t count = logits.rows * logits.classes;
+  launch("kernels::softmax", stream,
+         {range_of(logits.data, logits.dtype, count), range_of(probabilities, count),
+          range_of(peaks, logits.rows)},
+         [=] {
+           with_type(logits.data, logits.dtype, [&](const auto* data) {
+             for (std::int64_t row = 0; row < logits.rows; ++row) {
+               const std::int64_t at = row * logits.classes;
+               softmax_row(data + at, logits.classes, probabilities + at, peaks + row, LoneBlock{});
+             }
+           });
+         });
+}
+
+void top_k(const Logits& logits, std::int64_t k, std::int32_t* indices, float* confidences,
+           float* peaks, cudaStream_t stream) {
+  if (logits.rows == 0) return;
+  launch("kernels::top_k", stream,
+         {range_of(logits.data, logits.dtype, logits.rows * logits.classes),
+          range_of(indices, logits.rows * k), range_of(confidences, logits.rows * k),
+          range_of(peaks, logits.rows)},
+         [=] {
+           with_type(logits.data, logits.dtype, [&](const auto* data) {
+             for (std::int64_t row = 0; row < logits.rows; ++row) {
+               top_k_row(data + (row * logits.classes), logits.classes, k, indices + (row * k),
+                         confidences + (row * k), peaks + row, LoneBlock{});
+             }
+           });
+         });
+}
+
+void sigmoid(const void* logits, tensorrt::DataType dtype, std::int64_t count,
+             std::optional<float> threshold, void* output, float* peaks, cudaStream_t stream) {
+  if (count == 0) return;
+  const auto target = threshold ? tensorrt::DataType::kBool : tensorrt::DataType::kFloat;
+  launch("kernels::sigmoid", stream,
+         {range_of(logits, dtype, count), range_of(output, target, count),
+          range_of(peaks, pieces_of(count))},
+         [=] {
+           with_type(logits, dtype, [&](const auto* data) {
+             const auto write = [&](auto* to) {
+               for (std::int64_t first = 0; first < count; first += kPiece) {
+                 sigmoid_piece(data + first, std::min(kPiece, count - first), threshold.value_or(0),
+                               to + first, peaks + (first / kPiece), LoneBlock{});
+               }
+             };
+             if (threshold) {
+               write(static_cast<bool*>(output));
+             } else {
+               write(static_cast<float*>(output));
+             }
+           });
+         });
+}
 
 bool can_normalize_to(tensorrt::DataType dtype) noexcept {
   return dtype == tensorrt::DataType::kFloat;
 }
 
 void normalize(const std::uint8_t* images, std::int64_t count, std::int64_t pixels,
-               const float* table, void* output, tensorrt::DataType /*dtype*/,
-               cudaStream_t stream) {
-  const auto queue = fake_cuda::find_stream(stream);
-  TRTFAST_CUDA(fake_cuda::usable(queue, "kernels::normalize"));
-  const auto values = static_cast<std::size_t>(count * pixels) * 3;
-  const auto from = fake_cuda::range_of(images, values);
-  const auto to = fake_cuda::range_of(output, values * sizeof(float));
-  const auto by = fake_cuda::range_of(table, kTableSize * sizeof(float));
-  const auto reaches = [](const fake_cuda::Range& range) {
-    return range.on_device() && range.inside;
-  };
-  TRTFAST_CUDA(fake_cuda::submit(queue, [=] {
-    const bool all = reaches(from) && reaches(to) && reaches(by);
-    if (!all || !intact(from) || !intact(to) || !intact(by)) {
-      fake_cuda::fault("kernels::normalize: out of bounds, or of memory that was freed");
-      return;
-    }
-    for (std::int64_t at = 0; at < count * pixels; ++at) {
-      for (std::int64_t channel = 0; channel < 3; ++channel) {
-        const std::int64_t image = at / pixels;
-        const std::int64_t target = (((image * 3) + channel) * pixels) + (at % pixels);
-        const std::uint8_t value = images[(at * 3) + channel];
-        static_cast<float*>(output)[target] = table[(channel * 256) + value];
-      }
-    }
-  }));
+               const float* table, void* output, tensorrt::DataType dtype, cudaStream_t stream) {
+  const std::int64_t values = count * pixels * 3;
+  launch("kernels::normalize", stream,
+         {range_of(images, values), range_of(output, dtype, values),
+          range_of(table, std::int64_t{kTableSize})},
+         [=] {
+           for (std::int64_t at = 0; at < count * pixels; ++at) {
+             for (std::int64_t channel = 0; channel < 3; ++channel) {
+               const std::int64_t image = at / pixels;
+               const std::int64_t target = (((image * 3) + channel) * pixels) + (at % pixels);
+               const std::uint8_t value = images[(at * 3) + channel];
+               static_cast<float*>(output)[target] = table[(channel * 256) + value];
+             }
+           }
+         });
 }
 
 }  // namespace trtfast::kernels
