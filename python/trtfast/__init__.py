@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ._core import DeviceArray, __version__
     from .engine import Engine
     from .futures import InferenceFuture
+    from .labels import class_names
     from .passport import Passport
     from .pipeline import compile, load  # noqa: A004 - the word for it, as in torch.compile
     from .postprocess import Classification, softmax, top_k
@@ -70,6 +71,7 @@ __all__ = [
     "__version__",
     "build",
     "check",
+    "class_names",
     "compile",
     "export",
     "load",
@@ -91,6 +93,7 @@ _LAZY = {
     "Preprocess": "preprocess",
     "ReferenceEngine": "reference",
     "__version__": "_core",
+    "class_names": "labels",
     "compile": "pipeline",
     "load": "pipeline",
     "read_image": "preprocess",
