@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .labels import class_names
     from .passport import Passport
     from .pipeline import compile, load  # noqa: A004 - the word for it, as in torch.compile
-    from .postprocess import Classification, softmax, top_k
+    from .postprocess import Classification, sigmoid, softmax, top_k
     from .preprocess import Preprocess, read_image
     from .reference import ReferenceEngine
     from .report import EngineStats, LayerTime, MemoryReport
@@ -76,6 +76,7 @@ __all__ = [
     "export",
     "load",
     "read_image",
+    "sigmoid",
     "softmax",
     "top_k",
 ]
@@ -97,6 +98,7 @@ _LAZY = {
     "compile": "pipeline",
     "load": "pipeline",
     "read_image": "preprocess",
+    "sigmoid": "postprocess",
     "softmax": "postprocess",
     "top_k": "postprocess",
 }

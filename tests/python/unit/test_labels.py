@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import trtfast
 from trtfast import class_names
 from trtfast.errors import InputError
 
@@ -119,3 +120,11 @@ def test_a_file_or_folder_that_cannot_be_read(tmp_path: Path) -> None:
     for path in (tmp_path / "none.txt", tmp_path):
         with pytest.raises(InputError, match=f"read from {path}"):
             class_names(path)
+
+
+def test_top_k_takes_what_class_names_takes(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("cat\nfox\n")
+    for classes in (path, str(path), {0: "cat", 1: "fox"}, np.array(["cat", "fox"])):
+        (best,) = trtfast.top_k(np.array([0.0, 1.0]), k=1, classes=classes)  # type: ignore[arg-type]
+        assert best == trtfast.Classification(1, pytest.approx(0.731059), "fox")
