@@ -86,8 +86,7 @@ class Work {
   cudaStream_t stream_;
 };
 
-/// Makes an array of each value of another; (it, the logits' peaks), the latter None where the call
-/// does not wait.
+/// A new array of the values of another, and the logits' peaks where the call waits.
 /// @param kernel (output, peaks, stream), called without the GIL.
 template <class Kernel>
 Mapped map(DeviceArray& array, DataType dtype, std::int64_t pieces, const Kernel& kernel) {
@@ -160,7 +159,7 @@ std::tuple<Indices, Floats, Floats> top_k(DeviceArray& array, std::int64_t k) {
   }
   auto* const indices = reinterpret_cast<std::int32_t*>(target + places + logits.rows);
   return {Indices({logits.rows, k}, indices, block), Floats({logits.rows, k}, target, block),
-          Floats({logits.rows}, target + places, block)};
+          Floats(logits.rows, target + places, block)};
 }
 
 }  // namespace

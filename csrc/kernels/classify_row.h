@@ -118,7 +118,7 @@ TRTFAST_ANYWHERE void sigmoid_piece(const T* logits, std::int64_t count,
       output[at] = value;
     }
     const std::uint64_t key = key_of(logit, at);
-    if (key > best) best = key;
+    best = key > best ? key : best;
   }
   best = block.largest(best);
   if (block.thread() == 0) *peaks = logit_of(best);

@@ -56,13 +56,14 @@ struct LoneBlock {
 struct Half {
   std::uint16_t bits;
   explicit operator float() const {
-    constexpr int kFraction = 10;
-    const int exponent = (bits >> kFraction) & 0x1F;
-    const int fraction = bits & 0x3FF;
-    const float sign = (bits & 0x8000) != 0 ? -1.0F : 1.0F;
-    if (exponent == 0x1F) return fraction != 0 ? NAN : sign * INFINITY;
-    if (exponent == 0) return sign * std::ldexp(static_cast<float>(fraction), -24);
-    return sign * std::ldexp(static_cast<float>(fraction + (1 << kFraction)), exponent - 25);
+    const std::uint32_t word = bits;
+    const std::uint32_t exponent = (word >> 10U) & 0x1FU;
+    const std::uint32_t fraction = word & 0x3FFU;
+    const float sign = (word & 0x8000U) != 0 ? -1.0F : 1.0F;
+    if (exponent == 0x1FU) return fraction != 0 ? NAN : sign * INFINITY;
+    const std::uint32_t whole = exponent != 0 ? fraction + 0x400U : fraction;
+    const int scale = static_cast<int>(std::max(exponent, 1U)) - 25;
+    return sign * std::ldexp(static_cast<float>(whole), scale);
   }
 };
 
