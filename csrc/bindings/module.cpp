@@ -9,6 +9,7 @@ PYBIND11_MODULE(_core, module) {
   trtfast::bindings::register_library(module);
   trtfast::bindings::register_build(module);
   trtfast::bindings::register_arrays(module);
+  trtfast::bindings::register_postprocess(module);
   trtfast::bindings::register_engine(module);
   trtfast::bindings::register_images(module);
   trtfast::bindings::register_async(module);

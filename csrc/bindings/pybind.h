@@ -31,6 +31,7 @@ void register_engine(py::module_& module);
 void register_images(py::module_& module);
 void register_arrays(py::module_& module);
 void register_async(py::module_& module);
+void register_postprocess(py::module_& module);
 
 /// The Python exception of an error that a call on another thread ended with.
 [[nodiscard]] py::object exception_of(const std::exception_ptr& error);

@@ -38,6 +38,7 @@ class PooledMemory {
   /// The stream whose work so far has to end before the memory is used anew; by default the legacy
   /// default stream, which waits for all blocking streams.
   void set_last_user(cudaStream_t stream) noexcept { last_user_ = stream; }
+  [[nodiscard]] cudaStream_t last_user() const noexcept { return last_user_; }
 
  private:
   int device_ = 0;

@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from ._core import DeviceArray, __version__
     from .engine import Engine
     from .futures import InferenceFuture
+    from .labels import class_names
     from .passport import Passport
     from .pipeline import compile, load  # noqa: A004 - the word for it, as in torch.compile
-    from .postprocess import Classification, softmax, top_k
+    from .postprocess import Classification, sigmoid, softmax, top_k
     from .preprocess import Preprocess, read_image
     from .reference import ReferenceEngine
     from .report import EngineStats, LayerTime, MemoryReport
@@ -70,10 +71,12 @@ __all__ = [
     "__version__",
     "build",
     "check",
+    "class_names",
     "compile",
     "export",
     "load",
     "read_image",
+    "sigmoid",
     "softmax",
     "top_k",
 ]
@@ -91,9 +94,11 @@ _LAZY = {
     "Preprocess": "preprocess",
     "ReferenceEngine": "reference",
     "__version__": "_core",
+    "class_names": "labels",
     "compile": "pipeline",
     "load": "pipeline",
     "read_image": "preprocess",
+    "sigmoid": "postprocess",
     "softmax": "postprocess",
     "top_k": "postprocess",
 }

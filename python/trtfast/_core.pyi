@@ -32,8 +32,11 @@ __all__: list[str] = [
     "merge_timings",
     "pinned_array",
     "set_log_threshold",
+    "sigmoid",
+    "softmax",
     "take_completed",
     "take_log",
+    "top_k",
 ]
 
 class Device:
@@ -337,6 +340,18 @@ def set_log_threshold(severity: typing.SupportsInt | typing.SupportsIndex) -> No
     Keeps lines up to this severity: 0 internal error to 4 verbose.
     """
 
+def sigmoid(
+    logits: DeviceArray, threshold: typing.SupportsFloat | typing.SupportsIndex | None
+) -> tuple[DeviceArray, numpy.typing.NDArray[numpy.float32] | None]:
+    """
+    (values, maximum of each piece), the latter None where the call does not wait.
+    """
+
+def softmax(logits: DeviceArray) -> tuple[DeviceArray, numpy.typing.NDArray[numpy.float32] | None]:
+    """
+    (probabilities, maximum of each row), the latter None where the call does not wait.
+    """
+
 def take_completed() -> list[tuple]:
     """
     Waits for calls that have ended, as (future, results, exception); empty once closed.
@@ -345,6 +360,17 @@ def take_completed() -> list[tuple]:
 def take_log() -> list[tuple[int, str]]:
     """
     Waits for TensorRT's log lines, as (severity, text); empty once the log is closed.
+    """
+
+def top_k(
+    logits: DeviceArray, k: typing.SupportsInt | typing.SupportsIndex
+) -> tuple[
+    numpy.typing.NDArray[numpy.int32],
+    numpy.typing.NDArray[numpy.float32],
+    numpy.typing.NDArray[numpy.float32],
+]:
+    """
+    (indices, confidences, maximum of each row), the first two (rows, k).
     """
 
 __version__: str = "0.1.0"

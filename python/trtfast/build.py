@@ -11,6 +11,7 @@ from . import _core, _plan, cache, model, passport, readback
 from . import backend as backends
 from . import precision as precisions
 from .errors import BuildError, InputError
+from .labels import class_names
 from .passport import Passport
 from .shapes import buckets_for, profiles_for
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     import onnx
 
+    from .labels import ClassNames
     from .preprocess import Preprocess
     from .shapes import Shapes
     from .spec import ShapeRange
@@ -48,7 +50,7 @@ def build(
     targets: Sequence[int] | None = None,
     device: int = 0,
     preprocess: Preprocess | None = None,
-    classes: Sequence[str] | None = None,
+    classes: ClassNames | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Build an engine from an ONNX model, and write the plan and its passport.
@@ -83,8 +85,10 @@ def build(
         Compute capabilities to build for, as 89 for 8.9; TensorRT-RTX only.
     device : int
         The GPU to build on. TensorRT-RTX needs none.
-    preprocess, classes : optional
-        Kept in the passport for whoever runs the engine.
+    preprocess : Preprocess, optional
+        Kept in the passport for whoever runs the engine; so are the names of the classes.
+    classes : optional
+        As :func:`trtfast.class_names` takes them.
     progress : callable, optional
         Called with (phase, parent phase, step, steps), from several threads. False cancels.
 
@@ -108,6 +112,7 @@ def build(
         raise InputError(f"workspace is {workspace}: give bytes, 1 or more, or None for all")
     if optimization_level is not None and not 0 <= optimization_level <= 5:
         raise InputError(f"optimization_level is {optimization_level}: use 0 to 5")
+    names = None if classes is None else class_names(classes)
     source, origin = model.read(onnx)
     target = _target(path, origin)
     gpu = backends.gpu(device)
@@ -163,7 +168,7 @@ def build(
         outputs=[passport.describe(spec) for spec in outputs],
         precision={"asked": precision, "layers": layers, "engine": engine},
         preprocess=preprocess.to_dict() if preprocess else None,
-        classes=list(classes) if classes else None,
+        classes=list(names) if names else None,
     )
     record.write(target)
     if timings_key:
@@ -180,6 +185,8 @@ def cached(onnx: Path, *, backend: str, device: int, **options: Any) -> Path:
     backend, device, **options
         Those of :func:`build`.
     """
+    if options.get("classes") is not None:  # a file's names count, not where it is
+        options["classes"] = class_names(options["classes"])
     gpu = backends.gpu(device)
     library = backends.select(backend, device=gpu)
     key = cache.key_of(

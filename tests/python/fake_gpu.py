@@ -34,11 +34,21 @@ def answer(batch: np.ndarray) -> np.ndarray:
     return 2 * batch + 1
 
 
-def build(library: Path, model: bytes = TWICE, *ranges: tuple[int, int, int]) -> bytes:
-    """Return a plan with a profile for each (min, opt, max) of rows, by default 1, 4 and 200."""
+def build(
+    library: Path,
+    model: bytes = TWICE,
+    *ranges: tuple[int, int, int] | tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]],
+) -> bytes:
+    """Return a plan with a profile for each (min, opt, max) of rows, by default 1, 4 and 200.
+
+    They are rows of 2, or whole shapes.
+    """
     inputs = [line.split()[1].decode() for line in model.splitlines() if line.startswith(b"input")]
     profiles = [
-        {name: tuple((count, 2) for count in bounds) for name in inputs}
+        {
+            name: tuple((bound, 2) if isinstance(bound, int) else bound for bound in bounds)
+            for name in inputs
+        }
         for bounds in ranges or ((1, 4, 200),)
     ]
     plan = bytearray()
@@ -91,6 +101,29 @@ class Gate:
         self.open()
 
 
+class Stream:
+    """A stream of the caller's; it has to live as long as what was made on it."""
+
+    def __init__(self, fake: ctypes.CDLL) -> None:
+        self._fake = fake
+        self.handle: int = fake.fake_cuda_open_stream()
+        assert self.handle
+
+    def wait(self) -> None:
+        self._fake.fake_cuda_wait_for_stream(self.handle)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._fake.fake_cuda_close_stream(self.handle)
+
+
 class FakeGpu:
     """The fake CUDA runtime that the extension is linked with, and the libraries that run on it."""
 
@@ -102,10 +135,11 @@ class FakeGpu:
         for function in ("fake_cuda_faults", "fake_cuda_leaks"):
             getattr(self._fake, function).restype = ctypes.c_char_p
         self._fake.fake_cuda_allocate.argtypes = [ctypes.c_int, ctypes.c_size_t]
-        for function in ("allocate", "shut_gate", "gate_stream"):
+        for function in ("allocate", "shut_gate", "gate_stream", "open_stream"):
             getattr(self._fake, f"fake_cuda_{function}").restype = ctypes.c_void_p
         self._fake.fake_cuda_free.argtypes = [ctypes.c_int, ctypes.c_void_p]
-        for function in ("gate_stream", "wait_for_gate", "open_gate"):
+        handles = ("gate_stream", "wait_for_gate", "open_gate", "wait_for_stream", "close_stream")
+        for function in handles:
             getattr(self._fake, f"fake_cuda_{function}").argtypes = [ctypes.c_void_p]
         self.libraries = {
             name: next(
@@ -164,6 +198,9 @@ class FakeGpu:
         # Not at exit: freeing waits for the GPU, which a gate may hold back for good.
         weakref.finalize(shared, self._fake.fake_cuda_free, device, memory).atexit = False
         return shared
+
+    def stream(self) -> Stream:
+        return Stream(self._fake)
 
     def gate(self) -> Gate:
         return Gate(self, self._fake)

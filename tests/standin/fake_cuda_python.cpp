@@ -50,6 +50,19 @@ STANDIN_EXPORT void fake_cuda_free(int device, void* memory) noexcept {
   static_cast<void>(cudaFree(memory));
 }
 
+/// A stream of the caller's, on the current GPU.
+STANDIN_EXPORT void* fake_cuda_open_stream() noexcept {
+  cudaStream_t stream = nullptr;
+  return cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess ? stream
+                                                                                  : nullptr;
+}
+STANDIN_EXPORT void fake_cuda_wait_for_stream(void* stream) noexcept {
+  static_cast<void>(cudaStreamSynchronize(static_cast<cudaStream_t>(stream)));
+}
+STANDIN_EXPORT void fake_cuda_close_stream(void* stream) noexcept {
+  static_cast<void>(cudaStreamDestroy(static_cast<cudaStream_t>(stream)));
+}
+
 /// The fake's work has to be late, or the caller would stand still.
 STANDIN_EXPORT Gate* fake_cuda_shut_gate() noexcept {
   auto gate = std::make_unique<Gate>();

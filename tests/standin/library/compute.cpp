@@ -102,7 +102,8 @@ bool launch_work(void* stream, std::unique_ptr<Work> work) {
 
 std::size_t bytes_of(const Shape& shape, DataType type) noexcept {
   if (type == DataType::kInt64) return volume(shape) * 8;
-  return volume(shape) * (type == DataType::kHalf ? 2 : 4);
+  const bool is_half = type == DataType::kHalf || type == DataType::kBf16;
+  return volume(shape) * (is_half ? 2 : 4);
 }
 
 Shape shape_values(const TensorDef& tensor, const void* address) {

@@ -19,9 +19,10 @@ bool read_shape(const std::string& word, Shape& shape) {
 }
 
 bool read_type(const std::string& word, DataType& type) {
-  constexpr std::array<std::pair<const char*, DataType>, 4> kTypes = {
+  constexpr std::array<std::pair<const char*, DataType>, 5> kTypes = {
       {{"float32", DataType::kFloat},
        {"float16", DataType::kHalf},
+       {"bfloat16", DataType::kBf16},
        {"int32", DataType::kInt32},
        {"int64", DataType::kInt64}}};
   const auto* found = std::ranges::find(kTypes, word, [](const auto& pair) { return pair.first; });

@@ -1,13 +1,10 @@
-// The core's kernels on the CPU, in the order of the fake's streams: with the arithmetic that the
-// real ones have, so that what images become can be tested where there is no GPU.
+// What images become, on the CPU.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
-#include "cuda/check.h"
-#include "fake_cuda_state.h"
-#include "fake_cuda_work.h"
+#include "fake_kernels.h"
 #include "kernels/preprocess.h"
 
 namespace trtfast::kernels {
@@ -101,14 +98,11 @@ void preprocess(const Source* sources, std::int64_t count, const Kinds& kinds,
                 const std::int32_t* tables, const float* normalized, const Format& format,
                 const Scratch& scratch, void* output, tensorrt::DataType dtype,
                 cudaStream_t stream) {
-  const auto queue = fake_cuda::find_stream(stream);
-  TRTFAST_CUDA(fake_cuda::usable(queue, "kernels::preprocess"));
   const Call call{sources, count, tables, normalized, format, output, dtype};
   const std::size_t values = static_cast<std::size_t>(count) * format.values();
   const std::size_t item = tensorrt::item_size(dtype);
-  std::vector<fake_cuda::Range> used = {
-      fake_cuda::range_of(sources, static_cast<std::size_t>(count) * sizeof(Source)),
-      fake_cuda::range_of(output, values * item)};
+  std::vector<fake_cuda::Range> used = {range_of(sources, count),
+                                        fake_cuda::range_of(output, values * item)};
   if (normalized != nullptr) {
     const std::size_t entries = static_cast<std::size_t>(format.depth()) * 256;
     used.push_back(fake_cuda::range_of(normalized, entries * sizeof(float)));
@@ -117,14 +111,7 @@ void preprocess(const Source* sources, std::int64_t count, const Kinds& kinds,
     used.push_back(fake_cuda::range_of(scratch.extremes,
                                        static_cast<std::size_t>(count) * 2 * sizeof(std::int32_t)));
   }
-  TRTFAST_CUDA(fake_cuda::submit(queue, [=] {
-    const bool all = std::ranges::all_of(used, [](const fake_cuda::Range& range) {
-      return range.on_device() && range.inside && intact(range);
-    });
-    if (!all) {
-      fake_cuda::fault("kernels::preprocess: out of bounds, or of memory that was freed");
-      return;
-    }
+  launch("kernels::preprocess", stream, std::move(used), [=] {
     for (std::int64_t image = 0; image < call.count; ++image) {
       const Source& source = call.sources[image];
       if (!(fixed_taps(source.arithmetic) > 0 ? kinds.few : kinds.many)) continue;  // not launched
@@ -136,7 +123,7 @@ void preprocess(const Source* sources, std::int64_t count, const Kinds& kinds,
       }
       make_image(call, image);
     }
-  }));
+  });
 }
 
 }  // namespace trtfast::kernels
