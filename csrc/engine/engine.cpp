@@ -92,7 +92,7 @@ Engine::~Engine() {
 }
 
 void Engine::check(const Request& request) const {
-  cuda::check_not_forked();
+  cuda::check_not_stale();
   if (request.inputs.size() != inputs().size()) {
     throw InputError("the engine takes " + std::to_string(inputs().size()) + " inputs, not " +
                      std::to_string(request.inputs.size()));
@@ -170,7 +170,7 @@ Request Engine::image_request(const std::byte* images, const Shape& shape,
 }
 
 void Engine::warm_up(std::vector<std::vector<Shape>> shapes) {
-  cuda::check_not_forked();
+  cuda::check_not_stale();
   if (plan_->has_values()) {
     throw InputError(
         "warmup runs with zeros, and this engine computes shapes from values: run it "
@@ -209,7 +209,7 @@ std::vector<LayerTime> Engine::profile(const Request& request, int runs) {
 }
 
 std::vector<Shape> Engine::output_shapes(std::span<const Shape> shapes) {
-  cuda::check_not_forked();
+  cuda::check_not_stale();
   if (plan_->has_values()) {
     throw InputError("the outputs' shapes follow from values, and not from the inputs' shapes");
   }
@@ -224,7 +224,7 @@ std::vector<Shape> Engine::output_shapes(std::span<const Shape> shapes) {
 MemoryReport Engine::memory() { return {pool_.memory(), shared_ != nullptr ? shared_->size() : 0}; }
 
 void Engine::close() {
-  if (cuda::in_forked_child()) return;  // its threads and its GPU stayed with the parent
+  if (cuda::in_stale_child()) return;  // its threads and its GPU stayed with the parent
   pool_.close();
   async_.stop();
 }
