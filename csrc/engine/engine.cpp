@@ -31,6 +31,16 @@ void check_input(const TensorSpec& spec, const Shape& shape, DataType dtype) {
   }
 }
 
+void check_shapes(const std::vector<TensorSpec>& inputs, std::span<const Shape> shapes) {
+  if (shapes.size() != inputs.size()) {
+    throw InputError("the engine has " + std::to_string(inputs.size()) +
+                     " inputs, and shapes are given for " + std::to_string(shapes.size()));
+  }
+  for (std::size_t index = 0; index < shapes.size(); ++index) {
+    check_input(inputs[index], shapes[index], inputs[index].dtype);
+  }
+}
+
 bool has_rows(const TensorSpec& spec) { return !spec.shape.empty() && spec.shape.front() < 0; }
 
 // Page-locked memory, whoever made it, is sent and filled without a copy. Where there is little to
@@ -185,15 +195,7 @@ void Engine::warm_up(std::vector<std::vector<Shape>> shapes) {
       }
     }
   }
-  for (const auto& set : shapes) {
-    if (set.size() != inputs().size()) {
-      throw InputError("warmup needs the shapes of all " + std::to_string(inputs().size()) +
-                       " inputs");
-    }
-    for (std::size_t index = 0; index < set.size(); ++index) {
-      check_input(inputs()[index], set[index], inputs()[index].dtype);
-    }
-  }
+  for (const auto& set : shapes) check_shapes(inputs(), set);
   // The largest first, so that buffers grow once and no graph is captured in vain.
   std::ranges::sort(shapes, std::greater());
   pool_.for_each([&](Lane& lane) {
@@ -213,9 +215,7 @@ std::vector<Shape> Engine::output_shapes(std::span<const Shape> shapes) {
   if (plan_->has_values()) {
     throw InputError("the outputs' shapes follow from values, and not from the inputs' shapes");
   }
-  for (std::size_t index = 0; index < inputs().size(); ++index) {
-    check_input(inputs()[index], shapes[index], inputs()[index].dtype);
-  }
+  check_shapes(inputs(), shapes);
   const auto lane = pool_.enter().lease();
   const cuda::DeviceGuard guard(plan_->device());
   return lane->output_shapes(shapes);
