@@ -57,18 +57,37 @@ void Buckets::drop(const Bucket& bucket) {
   buckets_.remove_if([&bucket](const Bucket& other) { return &other == &bucket; });
 }
 
-Variant& Buckets::variant(Bucket& bucket, std::span<const void* const> addresses) {
+// What has no graph goes before what has one, unless that is idle. However many addresses callers
+// come with, a bucket so captures at most kMostVariants graphs for them in kIdle runs, and in
+// steady use none.
+Variant& Buckets::variant(Bucket& bucket, std::span<const void* const> addresses,
+                          bool has_callers) {
   auto& variants = bucket.variants;
+  ++bucket.runs;
   const auto found = std::ranges::find_if(variants, [&](const Variant& variant) {
     return std::ranges::equal(variant.addresses, addresses);
   });
   if (found != variants.end()) {
+    found->last_run = bucket.runs;
     variants.splice(variants.begin(), variants, found);
     return variants.front();
   }
-  if (variants.size() == kMostVariants) variants.pop_back();
-  variants.push_front({{addresses.begin(), addresses.end()}});
-  return variants.front();
+  Variant made{{addresses.begin(), addresses.end()}, 0, {}, bucket.runs};
+  if (variants.size() == kMostVariants) {
+    auto victim = std::prev(variants.end());
+    if (bucket.runs - victim->last_run <= kIdle) {
+      const auto plain =
+          std::ranges::find_if(variants.rbegin(), variants.rend(),
+                               [](const Variant& variant) { return !variant.graph.has_value(); });
+      if (plain != variants.rend()) {
+        victim = std::next(plain).base();
+      } else if (has_callers) {
+        return bucket.passing = std::move(made);
+      }
+    }
+    variants.erase(victim);
+  }
+  return variants.emplace_front(std::move(made));
 }
 
 void Buckets::drop_graphs() {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <list>
 #include <optional>
 #include <span>
@@ -18,6 +19,7 @@ struct Variant {
   std::vector<const void*> addresses;
   int plain_runs = 0;
   std::optional<cuda::Graph> graph = {};
+  std::uint64_t last_run = 0;  // among the bucket's
 };
 
 /// The shapes of one call's inputs, which decide the profile and the outputs' shapes.
@@ -27,7 +29,9 @@ struct Bucket {
   std::vector<Shape> outputs;  // with a -1 where they depend on data
   bool capturable;
   bool has_run = false;
+  std::uint64_t runs = 0;
   std::list<Variant> variants = {};  // the last used first
+  Variant passing = {};              // the last run whose addresses were not worth keeping
 
   [[nodiscard]] bool fits(std::span<const Shape> shapes) const {
     return std::ranges::equal(inputs, shapes);
@@ -51,8 +55,13 @@ class Buckets {
   Bucket& add(Bucket bucket);
   void drop(const Bucket& bucket);
 
-  /// The variant of these addresses, made if need be.
-  [[nodiscard]] static Variant& variant(Bucket& bucket, std::span<const void* const> addresses);
+  /// The variant of these addresses for a run, made if need be.
+  /// @param has_callers whether addresses of the caller's are among them. These may be others each
+  ///   time, and a capture takes as long as many runs; so they replace no graph that was in use
+  ///   during the bucket's last kIdle runs. They then get a variant that is forgotten after the
+  ///   run.
+  [[nodiscard]] static Variant& variant(Bucket& bucket, std::span<const void* const> addresses,
+                                        bool has_callers);
 
   /// Forgets the graphs: the lane's memory has moved.
   void drop_graphs();
@@ -60,8 +69,9 @@ class Buckets {
   [[nodiscard]] std::size_t graphs() const;
 
  private:
-  static constexpr std::size_t kMostBuckets = 16;
+  static constexpr std::size_t kMostBuckets = 64;
   static constexpr std::size_t kMostVariants = 8;
+  static constexpr std::uint64_t kIdle = 1000;
 
   std::list<Bucket> buckets_;  // the last used first
 };
