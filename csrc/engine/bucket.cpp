@@ -31,9 +31,11 @@ bool is_wider(const Bucket& bucket, std::span<const Shape> shapes) {
 }  // namespace
 
 Bucket* Buckets::find(std::span<const Shape> shapes) {
+  ++uses_;
   const auto found = std::ranges::find_if(
       buckets_, [shapes](const Bucket& bucket) { return bucket.fits(shapes); });
   if (found == buckets_.end()) return nullptr;
+  found->last_use = uses_;
   buckets_.splice(buckets_.begin(), buckets_, found);
   return &buckets_.front();
 }
@@ -47,10 +49,16 @@ const Bucket* Buckets::find_wider(std::span<const Shape> shapes) const {
   return best;
 }
 
-Bucket& Buckets::add(Bucket bucket) {
-  if (buckets_.size() == kMostBuckets) buckets_.pop_back();
-  buckets_.push_front(std::move(bucket));
-  return buckets_.front();
+Bucket& Buckets::add(Bucket bucket, bool replace) {
+  bucket.last_use = uses_;
+  if (buckets_.size() == kMostBuckets) {
+    if (!replace && uses_ - buckets_.back().last_use <= kIdle) {
+      bucket.capturable = false;
+      return passing_.emplace(std::move(bucket));
+    }
+    buckets_.pop_back();
+  }
+  return buckets_.emplace_front(std::move(bucket));
 }
 
 void Buckets::drop(const Bucket& bucket) {

@@ -104,7 +104,8 @@ Bucket& Lane::make_bucket(const Run& run) {
   }
   auto outputs = executor.output_shapes();
   const bool capturable = std::ranges::none_of(outputs, is_dynamic) && !plan_->has_values();
-  return buckets_.add({profile, run.shapes, std::move(outputs), capturable});
+  return buckets_.add({profile, run.shapes, std::move(outputs), capturable},
+                      run.request.exact_shapes);
 }
 
 void Lane::launch(Run& run) {

@@ -32,7 +32,7 @@ struct Request {
   /// The caller's stream: the run is submitted to it, and run() does not wait.
   std::optional<cudaStream_t> stream = {};
   const cuda::Event* inputs_ready = nullptr;  // what has to happen on the device before
-  bool exact_shapes = false;                  // whether not to pad to a bucket
+  bool exact_shapes = false;                  // a warm-up: not padded, and kept
 };
 
 struct LaneOptions {

@@ -32,7 +32,7 @@ class BucketsOnFakeCuda : public FakeCuda {
   static Bucket bucket_of(std::int64_t count) { return bucket_of({{count, 2}}, {{count, 3}}); }
 
   Bucket& add_with_graph(Buckets& buckets, Bucket bucket) const {
-    Bucket& added = buckets.add(std::move(bucket));
+    Bucket& added = buckets.add(std::move(bucket), true);
     const std::vector<const void*> addresses = {device_};
     Buckets::variant(added, addresses, false).graph =
         trtfast::cuda::Graph::capture(stream_, [&] { EXPECT_EQ(set(1, stream_), cudaSuccess); });
@@ -66,10 +66,31 @@ TEST_F(BucketsOnFakeCuda, WhatWasNotUsedForLongestGoesFirst) {
   EXPECT_TRUE(knows(3)) << "of shapes, only the graphs are forgotten";
 }
 
+TEST_F(BucketsOnFakeCuda, ShapesReplaceNoneThatAreInUse) {
+  Buckets buckets;
+  const auto knows = [&](std::int64_t count) {
+    return buckets.find(std::vector<Shape>{{count, 2}}) != nullptr;
+  };
+  for (std::int64_t count = 1; count <= 64; ++count) {
+    EXPECT_TRUE(buckets.add(bucket_of(count), false).capturable);
+  }
+  for (std::size_t use = 0; use < kIdle; ++use) {
+    EXPECT_FALSE(buckets.add(bucket_of(65), false).capturable);
+    EXPECT_FALSE(knows(65));
+  }
+  for (std::int64_t count = 2; count <= 64; ++count) EXPECT_TRUE(knows(count));
+  EXPECT_TRUE(buckets.add(bucket_of(65), false).capturable) << "one has not been used for long";
+  EXPECT_TRUE(knows(65));
+  EXPECT_FALSE(knows(1));
+  EXPECT_FALSE(buckets.add(bucket_of(66), false).capturable);
+  EXPECT_TRUE(buckets.add(bucket_of(66), true).capturable);
+  EXPECT_FALSE(knows(2));
+}
+
 TEST_F(BucketsOnFakeCuda, OneCanBeDropped) {
   Buckets buckets;
-  Bucket& first = buckets.add(bucket_of(1));
-  buckets.add(bucket_of(2));
+  Bucket& first = buckets.add(bucket_of(1), true);
+  buckets.add(bucket_of(2), true);
   buckets.drop(first);
   EXPECT_EQ(buckets.find(std::vector<Shape>{{1, 2}}), nullptr);
   EXPECT_NE(buckets.find(std::vector<Shape>{{2, 2}}), nullptr);
@@ -77,7 +98,7 @@ TEST_F(BucketsOnFakeCuda, OneCanBeDropped) {
 
 TEST_F(BucketsOnFakeCuda, VariantsAreToldApartByTheirAddresses) {
   Buckets buckets;
-  Bucket& bucket = buckets.add(bucket_of(1));
+  Bucket& bucket = buckets.add(bucket_of(1), true);
   std::vector<int> places(10);
   const auto variant = [&](std::size_t place) -> auto& {
     const std::vector<const void*> addresses = {&places[place]};
@@ -96,7 +117,7 @@ TEST_F(BucketsOnFakeCuda, VariantsAreToldApartByTheirAddresses) {
 TEST_F(BucketsOnFakeCuda, TheSmallestWiderOneThatHasAGraphIsFound) {
   Buckets buckets;
   for (const std::int64_t count : {8, 4, 16}) add_with_graph(buckets, bucket_of(count));
-  buckets.add(bucket_of(3));
+  buckets.add(bucket_of(3), true);
   EXPECT_EQ(wider(buckets, {{2, 2}}), 4) << "that of 3 rows has none";
   EXPECT_EQ(wider(buckets, {{5, 2}}), 8);
   EXPECT_EQ(wider(buckets, {{0, 2}}), 4);
@@ -121,7 +142,7 @@ TEST_F(BucketsOnFakeCuda, OutputsMustHaveTheRowsThatTheInputsHave) {
 
 TEST_F(BucketsOnFakeCuda, AddressesOfCallersReplaceNoGraphThatIsInUse) {
   Buckets buckets;
-  Bucket& bucket = buckets.add(bucket_of(1));
+  Bucket& bucket = buckets.add(bucket_of(1), true);
   std::vector<int> places(20);
   const auto variant = [&](std::size_t place, bool has_callers) -> auto& {
     const std::vector<const void*> addresses = {&places[place]};
@@ -153,7 +174,7 @@ TEST_F(BucketsOnFakeCuda, AddressesOfCallersReplaceNoGraphThatIsInUse) {
 class BoundsOnStandin : public ServingTest {};
 INSTANTIATE_FOR_RELEASES(BoundsOnStandin);
 
-TEST_P(BoundsOnStandin, ALaneKeepsTheGraphsOfTheLastShapes) {
+TEST_P(BoundsOnStandin, ALaneKeepsTheGraphsOf64Shapes) {
   const auto engine = load_twice();
   EXPECT_TRUE(is_right(*engine, rows(200))) << "no buffer grows any more";
   for (std::size_t count = 1; count <= 80; ++count) {
@@ -162,10 +183,18 @@ TEST_P(BoundsOnStandin, ALaneKeepsTheGraphsOfTheLastShapes) {
   }
   EXPECT_EQ(engine->memory().lanes[0].graphs, kMostBuckets);
   EXPECT_THAT(fake_cuda::leaks(), HasSubstr("64 executable graphs"));
-  EXPECT_EQ(engine->stats().captures, 81U);
-  EXPECT_EQ(engine->stats().graph_hits, 80U);
-  EXPECT_TRUE(is_right(*engine, rows(1, 2)));
-  EXPECT_EQ(engine->stats().captures, 82U);
+  EXPECT_EQ(engine->stats().captures, kMostBuckets);
+  EXPECT_EQ(engine->stats().graph_hits, kMostBuckets - 1);
+  engine->reset_stats();
+  for (std::size_t count = 80; count > 0; --count) {
+    EXPECT_TRUE(is_right(*engine, rows(count, count)));
+  }
+  EXPECT_EQ(engine->stats().captures, 0U);
+  EXPECT_EQ(engine->stats().uncapturable, 0U);
+  EXPECT_EQ(engine->stats().graph_hits, kMostBuckets - 1);
+  engine->warm_up({{{80, 2}}});
+  EXPECT_EQ(engine->stats().captures, 1U) << "it was asked for";
+  EXPECT_EQ(engine->memory().lanes[0].graphs, kMostBuckets);
 }
 
 TEST_P(BoundsOnStandin, AddressesThatKeepChangingAreNotCapturedForever) {
