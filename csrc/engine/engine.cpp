@@ -225,8 +225,9 @@ MemoryReport Engine::memory() { return {pool_.memory(), shared_ != nullptr ? sha
 
 void Engine::close() {
   if (cuda::in_stale_child()) return;  // its threads and its GPU stayed with the parent
-  pool_.close();
+  pool_.refuse();  // so that those who wait are told now, and not after the calls under way
   async_.stop();
+  pool_.close();
 }
 
 }  // namespace trtfast
