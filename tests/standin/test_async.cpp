@@ -167,6 +167,7 @@ TEST_P(AsyncOnStandin, DeadlinesAreToldWhileEveryThreadIsBusy) {
   EXPECT_EQ(engine->stats().failures, 2U);
   gate.open();
   outcomes.wait(5);
+  engine->close();
   for (const char* call : {"under way", "patient", "far"}) {
     EXPECT_EQ(outcomes.told(call), right(input));
   }
