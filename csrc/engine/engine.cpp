@@ -8,6 +8,7 @@
 #include "cuda/device.h"
 #include "cuda/fork.h"
 #include "cuda/memory.h"
+#include "cuda/nvtx.h"
 #include "error.h"
 #include "kernels/normalize.h"
 
@@ -77,6 +78,7 @@ Engine::Engine(const std::shared_ptr<const tensorrt::Library>& library,
                std::span<const std::byte> plan, const EngineOptions& options)
     : plan_(std::make_shared<const Plan>(library, plan, options.device,
                                          options.allow_unsupported_gpu, options.kernels)),
+      traced_as_(options.traced_as),
       shared_([&]() -> std::shared_ptr<Activations> {
         if (options.activations == Sharing::kLane) return nullptr;
         const cuda::DeviceGuard guard(options.device);
@@ -155,11 +157,13 @@ std::uint64_t Engine::infer_async(Request request, const Deadline& deadline,
 
 std::vector<Tensor> Engine::run(const Request& request, LanePool::Place place,
                                 const Deadline& deadline, Timeline& times) {
+  cuda::Trace trace(traced_as_);
+  trace.part("queue");
   try {
     const auto lane = std::move(place).lease(deadline);
     times.started = Clock::now();
     const cuda::DeviceGuard guard(plan_->device());
-    auto outputs = lane->run(request, times);
+    auto outputs = lane->run(request, times, trace);
     times.done = Clock::now();
     stats_.add(times);
     return outputs;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import _core, binding, cache, futures, kernels, passport, sources
@@ -59,6 +60,9 @@ class Engine:
     pad_to_bucket : bool
         Whether a batch for which there is no graph yet runs in a larger one that has been captured,
         with zeros for the missing rows. Right for models whose rows do not affect each other.
+    nvtx : bool
+        Whether calls are ranges in the domain "trtfast" on the timeline of a profiler, as Nsight
+        Systems: of the plan's name, and in it queue, compute_input, launch, wait and output.
     backend : "auto", "tensorrt" or "tensorrt_rtx"
         Which TensorRT; by default the one that built the plan.
     preprocess : Preprocess, optional
@@ -97,6 +101,7 @@ class Engine:
         max_queue: int | None = None,
         activation_memory: Literal["lane", "shared"] = "lane",
         pad_to_bucket: bool = False,
+        nvtx: bool = False,
         backend: str = "auto",
         preprocess: Preprocess | None = None,
         allow_unsupported_gpu: bool | None = None,
@@ -109,6 +114,7 @@ class Engine:
             raise InputError(f"max_queue is {max_queue}: give 0 or more, or None for any number")
         if onnx is not None and not rebuild:
             raise InputError("onnx= is what to build again from: give rebuild=True with it")
+        name = "engine" if isinstance(source, bytes) else Path(source).name
         if rebuild:
             source = sources.rebuilt(source, onnx, backend, device, allow_unsupported_gpu)
         plan, self._passport = sources.read(source)
@@ -146,6 +152,7 @@ class Engine:
             pad_to_bucket=pad_to_bucket,
             allow_unsupported_gpu=allowed,
             kernels=known,
+            traced_as=name if nvtx else "",
         )
         self._keeper = kernels.Keeper(self._core, key, known)
         if not library.supports(gpu.compute_capability):

@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -179,3 +183,45 @@ def test_what_is_no_plan(plan: bytes) -> None:
     for wrong in (b"", plan[:40], b"text" * 100):
         with pytest.raises(trtfast.EngineIncompatibleError):
             trtfast.Engine(wrong)
+
+
+TRACED = """
+import os, sys
+from pathlib import Path
+import fake_gpu, trtfast
+
+gpu = fake_gpu.FakeGpu(Path(os.environ["TRTFAST_STANDIN"]))
+with trtfast.Engine(Path(sys.argv[1]), nvtx=True) as engine:
+    for call in range(2):
+        engine.infer(fake_gpu.rows(5))
+    engine.infer_async(fake_gpu.rows(5)).result(60)
+for options in {}, {"nvtx": False}:
+    trtfast.Engine(Path(sys.argv[1]), **options).infer(fake_gpu.rows(5))
+"""
+
+
+def test_calls_are_ranges_in_a_profiler(fake: FakeGpu, plan: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "doubling.engine"
+    path.write_bytes(plan)
+    recorder = Path(os.environ["TRTFAST_STANDIN"]) / "libnvtx_recorder.so"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(map(str, sys.path)),
+        "NVTX_INJECTION64_PATH": str(recorder),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", TRACED, path],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    parts = ["queue", "compute_input", "launch", "wait", "output"]
+    first = [*parts[:-1], "capture", "output"]
+    wanted = [
+        line
+        for call in (first, parts, parts)
+        for line in ("trtfast: doubling.engine", *("  " + part for part in call))
+    ]
+    assert done.stdout.splitlines() == wanted
