@@ -1,5 +1,6 @@
-# The CUDA runtime, linked statically, NVTX's headers, and nvcc: from the system's toolkit where there is one of at
-# least 12.8 that has all of these, else from NVIDIA's packages on PyPI, which the build requires anyway.
+# The CUDA runtime, linked statically, NVTX's headers, and nvcc: from the system's toolkit where
+# there is one of at least 12.8 that has all of these, else from NVIDIA's packages on PyPI, which the
+# build requires anyway.
 #
 # Defines trtfast::cudart, and trtfast_add_kernels(target sources...).
 find_package(Threads REQUIRED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -165,6 +166,8 @@ class Engine:
         self._plan_bytes = len(plan)
         self._inputs = tuple(map(_spec, self._core.inputs))
         self._outputs = tuple(map(_spec, self._core.outputs))
+        # What a call may give: where rows are added, any number of them up to the largest.
+        self._accepted = tuple(map(_padded, self._inputs)) if pad_to_bucket else self._inputs
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -272,7 +275,7 @@ class Engine:
         -------
         array of zeros for a single input, else dict from name to array
         """
-        wanted = binding.shapes_of(shapes, self._inputs)
+        wanted = binding.shapes_of(shapes, self._accepted)
         return binding.alone(
             {
                 spec.name: _core.pinned_array(list(wanted[spec.name]), spec.dtype)
@@ -292,7 +295,7 @@ class Engine:
         -------
         array of zeros for a single output, else dict from name to array
         """
-        wanted = binding.shapes_of(shapes, self._inputs)
+        wanted = binding.shapes_of(shapes, self._accepted)
         found = self._core.output_shapes([list(wanted[spec.name]) for spec in self._inputs])
         if any(size < 0 for shape in found for size in shape):
             raise InputError(
@@ -400,7 +403,7 @@ class Engine:
 
     def _prepare(self, inputs: Any) -> Any:
         """Return inputs as the core takes them, cast and copied; or tell their fault."""
-        bound = binding.bind(inputs, self._inputs)
+        bound = binding.bind(inputs, self._accepted)
         return bound if isinstance(inputs, Mapping) else tuple(bound.values())
 
     def __enter__(self) -> Self:
@@ -423,3 +426,10 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 def _spec(spec: _core.TensorSpec) -> TensorSpec:
     ranges = (ShapeRange(tuple(r.min), tuple(r.opt), tuple(r.max)) for r in spec.profiles)
     return TensorSpec(spec.name, spec.dtype, tuple(spec.shape), tuple(ranges))
+
+
+def _padded(spec: TensorSpec) -> TensorSpec:
+    if not spec.profiles or spec.shape[0] >= 0:
+        return spec
+    ranges = (dataclasses.replace(r, min=(0, *r.min[1:])) for r in spec.profiles)
+    return dataclasses.replace(spec, profiles=tuple(ranges))

@@ -8,6 +8,7 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 import trtfast
-from fake_gpu import PAIR, FakeGpu, answer, build, rows
+from fake_gpu import PAIR, TWICE, FakeGpu, answer, build, rows
 
 
 @pytest.mark.parametrize(
@@ -79,6 +80,39 @@ def test_a_bucket_takes_a_smaller_batch(gpu: FakeGpu, plan: bytes, late: bool) -
         assert after.padded == 10
         np.testing.assert_array_equal(engine.infer(rows(33)), answer(rows(33)))  # beyond all
         assert engine.stats().padded == 10
+
+
+def test_a_batch_between_buckets_needs_no_range(gpu: FakeGpu) -> None:
+    plan = build(gpu.libraries["11.1"], TWICE, (1, 1, 1), (8, 8, 8))
+    between = rows(5)
+    calls: list[Callable[[trtfast.Engine], Any]] = [
+        lambda engine: engine.infer(between),
+        lambda engine: engine.infer(between.astype(np.float16)),
+        lambda engine: engine.infer(between[::-1])[::-1],
+        lambda engine: engine.infer(between, out=engine.empty_output((5, 2))),
+        lambda engine: engine.infer_async(between.astype(np.float16)).result(60),
+    ]
+    with trtfast.Engine(plan, pad_to_bucket=True, lanes=1) as engine:
+        for call in calls:
+            with pytest.raises(trtfast.InputError, match="no optimisation profile"):
+                call(engine)  # no bucket is captured
+        engine.warmup()
+        for call in calls:
+            np.testing.assert_array_equal(call(engine), answer(between))
+        given = engine.empty_input((5, 2))
+        given[...] = between
+        np.testing.assert_array_equal(engine.infer(given), answer(between))
+        assert engine.inputs[0].profiles[1].min == (8, 2)
+        for wrong in (np.zeros((9, 2), np.float16), np.zeros((5, 3), np.float16)):
+            with pytest.raises(trtfast.InputError):
+                engine.infer(wrong)
+        with pytest.raises(trtfast.InputError):
+            engine.warmup((5, 2))
+    with trtfast.Engine(plan) as engine:
+        engine.warmup()
+        for call in calls:
+            with pytest.raises(trtfast.InputError, match="no optimisation profile"):
+                call(engine)
 
 
 def test_stats_count_calls_graphs_and_failures(engine: trtfast.Engine) -> None:
