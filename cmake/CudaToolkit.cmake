@@ -1,5 +1,6 @@
-# The CUDA runtime, linked statically, and nvcc: from the system's toolkit where there is one of at
-# least 12.8, else from NVIDIA's packages on PyPI, which the build requires anyway.
+# The CUDA runtime, linked statically, NVTX's headers, and nvcc: from the system's toolkit where
+# there is one of at least 12.8 that has all of these, else from NVIDIA's packages on PyPI, which the
+# build requires anyway.
 #
 # Defines trtfast::cudart, and trtfast_add_kernels(target sources...).
 find_package(Threads REQUIRED)
@@ -7,7 +8,8 @@ find_package(CUDAToolkit 12.8 QUIET)
 add_library(trtfast_cudart INTERFACE)
 add_library(trtfast::cudart ALIAS trtfast_cudart)
 
-if(TARGET CUDA::cudart_static AND CUDAToolkit_NVCC_EXECUTABLE)
+find_path(TRTFAST_TOOLKIT_NVTX nvtx3/nvToolsExt.h HINTS ${CUDAToolkit_INCLUDE_DIRS} NO_DEFAULT_PATH)
+if(TARGET CUDA::cudart_static AND CUDAToolkit_NVCC_EXECUTABLE AND TRTFAST_TOOLKIT_NVTX)
   target_link_libraries(trtfast_cudart INTERFACE CUDA::cudart_static)
   set(TRTFAST_NVCC "${CUDAToolkit_NVCC_EXECUTABLE}")
   set(TRTFAST_NVCC_INCLUDES "")
@@ -22,12 +24,17 @@ else()
     HINTS ${nvidia_packages} PATH_SUFFIXES cu13/lib NO_DEFAULT_PATH)
   find_program(TRTFAST_NVCC nvcc
     HINTS ${nvidia_packages} PATH_SUFFIXES cu13/bin NO_DEFAULT_PATH)
-  if(NOT TRTFAST_CUDA_INCLUDE OR NOT TRTFAST_CUDART_STATIC OR NOT TRTFAST_NVCC)
+  find_path(TRTFAST_NVTX_INCLUDE nvtx3/nvToolsExt.h
+    HINTS ${nvidia_packages} PATH_SUFFIXES cu13/include NO_DEFAULT_PATH)
+  if(NOT TRTFAST_CUDA_INCLUDE OR NOT TRTFAST_CUDART_STATIC OR NOT TRTFAST_NVCC OR
+     NOT TRTFAST_NVTX_INCLUDE)
     message(FATAL_ERROR "No CUDA toolkit: install 12.8 or newer, or run `pip install "
-      "nvidia-cuda-nvcc nvidia-cuda-runtime nvidia-cuda-cccl` for this Python, in version 13.")
+      "nvidia-cuda-nvcc nvidia-cuda-runtime nvidia-cuda-cccl nvidia-nvtx` for this Python, in "
+      "version 13.")
   endif()
   set(TRTFAST_NVCC_INCLUDES "-I${TRTFAST_CUDA_INCLUDE}/cccl")
-  target_include_directories(trtfast_cudart SYSTEM INTERFACE "${TRTFAST_CUDA_INCLUDE}")
+  target_include_directories(trtfast_cudart SYSTEM
+    INTERFACE "${TRTFAST_CUDA_INCLUDE}" "${TRTFAST_NVTX_INCLUDE}")
   target_link_libraries(trtfast_cudart
     INTERFACE "${TRTFAST_CUDART_STATIC}" Threads::Threads ${CMAKE_DL_LIBS} rt)
 endif()

@@ -139,7 +139,8 @@ py::array pinned_array(const Shape& shape, const py::object& type) {
   std::shared_ptr<cuda::PinnedBuffer> memory = make_released<cuda::PinnedBuffer>();
   {
     const ReleasedGil released;
-    cuda::check_not_forked();
+    cuda::check_not_stale();
+    cuda::note_use();
     memory->reserve(std::max<std::size_t>(bytes, 1));
     std::memset(memory->data(), 0, bytes);
   }

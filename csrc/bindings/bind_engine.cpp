@@ -47,7 +47,8 @@ std::shared_ptr<Engine> load(const std::shared_ptr<const tensorrt::Library>& lib
                              const py::buffer& plan, int device, int lanes, bool cuda_graph,
                              bool spin, std::optional<std::size_t> max_queue,
                              bool shared_activations, bool pad_to_bucket,
-                             bool allow_unsupported_gpu, const py::buffer& kernels) {
+                             bool allow_unsupported_gpu, const py::buffer& kernels,
+                             const std::string& traced_as) {
   // They keep the bytes in place while the GIL is free.
   const py::buffer_info info = plan.request();
   const py::buffer_info kernel_info = kernels.request();
@@ -58,7 +59,8 @@ std::shared_ptr<Engine> load(const std::shared_ptr<const tensorrt::Library>& lib
       {cuda_graph, spin ? cuda::Wait::kSpin : cuda::Wait::kBlock, pad_to_bucket},
       shared_activations ? Sharing::kShared : Sharing::kLane,
       allow_unsupported_gpu,
-      bytes_of(kernel_info)};
+      bytes_of(kernel_info),
+      traced_as};
   const ReleasedGil released;
   return make_released<Engine>(library, bytes_of(info), options);
 }
@@ -166,7 +168,7 @@ void register_engine(py::module_& module) {
       .def(py::init(&load), py::arg("library"), py::arg("plan"), py::kw_only(), py::arg("device"),
            py::arg("lanes"), py::arg("cuda_graph"), py::arg("spin"), py::arg("max_queue"),
            py::arg("shared_activations"), py::arg("pad_to_bucket"),
-           py::arg("allow_unsupported_gpu"), py::arg("kernels"))
+           py::arg("allow_unsupported_gpu"), py::arg("kernels"), py::arg("traced_as"))
       .def_property_readonly("inputs", &Engine::inputs)
       .def_property_readonly("outputs", &Engine::outputs)
       .def("infer", &infer, py::arg("inputs"), py::arg("out"), py::arg("stream"),

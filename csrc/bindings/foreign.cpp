@@ -1,5 +1,7 @@
 #include "bindings/foreign.h"
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -36,8 +38,25 @@ bool matches(dlpack::DType given, DataType wanted) {
   }
 }
 
+/// As NumPy names it, where it can.
+std::string name_of(dlpack::DType dtype) {
+  constexpr std::array kKinds = {"int", "uint", "float", "opaque", "bfloat", "complex", "bool"};
+  const auto code = static_cast<std::size_t>(dtype.code);
+  const std::string bits = std::to_string(dtype.bits);
+  std::string name = "of " + bits + " bits and DLPack's type " + std::to_string(code);
+  if (dtype.code == dlpack::Code::kFloat8E4m3fn) name = "float8_e4m3fn";
+  if (code < kKinds.size()) name = kKinds.at(code) + bits;
+  if (dtype.code == dlpack::Code::kBool && dtype.bits == 8) name = "bool";
+  return dtype.lanes == 1 ? name : name + " x " + std::to_string(dtype.lanes);
+}
+
 [[noreturn]] void refuse(const std::string& what, const std::string& fault) {
   throw InputError(what + " " + fault);
+}
+
+[[noreturn]] void refuse_dtype(const std::string& what, const std::string& given, DataType wanted) {
+  refuse(what, "is " + given + " on the device; expected " + tensorrt::numpy_name(wanted) +
+                   ": cast it there");
 }
 
 void check_device(const std::string& what, int given, int device) {
@@ -77,10 +96,7 @@ DeviceView from_dlpack(py::handle object, const std::string& what, DataType dtyp
   }
   const dlpack::Tensor& tensor = managed->tensor;
   check_device(what, tensor.device.id, device);
-  if (!matches(tensor.dtype, dtype)) {
-    refuse(what,
-           std::string("must be ") + tensorrt::numpy_name(dtype) + " on the device: cast it there");
-  }
+  if (!matches(tensor.dtype, dtype)) refuse_dtype(what, name_of(tensor.dtype), dtype);
   Shape shape(tensor.shape, tensor.shape + tensor.ndim);
   if (tensor.strides != nullptr) check_contiguous(what, shape, tensor.strides, 1);
   auto* data = static_cast<std::byte*>(tensor.data) + tensor.byte_offset;
@@ -92,10 +108,7 @@ DeviceView from_array_interface(py::handle object, const std::string& what, Data
                                 const cuda::Junction* junction) {
   const py::dict interface = object.attr("__cuda_array_interface__");
   const auto type = py::dtype::from_args(py::object(interface["typestr"]));
-  if (!type.equal(numpy_dtype(dtype))) {
-    refuse(what,
-           std::string("must be ") + tensorrt::numpy_name(dtype) + " on the device: cast it there");
-  }
+  if (!type.equal(numpy_dtype(dtype))) refuse_dtype(what, py::str(type), dtype);
   auto shape = interface["shape"].cast<Shape>();
   if (interface.contains("strides") && !interface["strides"].is_none()) {
     const auto strides = interface["strides"].cast<Shape>();

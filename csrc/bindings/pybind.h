@@ -88,7 +88,7 @@ class ReleasedGil {
 template <class T, class... Args>
 [[nodiscard]] std::shared_ptr<T> make_released(Args&&... args) {
   return {new T(std::forward<Args>(args)...), [](T* object) {
-            if (cuda::in_forked_child()) return;  // its threads and its GPU stayed with the parent
+            if (cuda::in_stale_child()) return;  // its threads and its GPU stayed with the parent
             // Another library may let go of it without the GIL.
             std::optional<ReleasedGil> released;
             if (PyGILState_Check() != 0) released.emplace();

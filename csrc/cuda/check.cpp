@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <string>
 
+#include "cuda/fork.h"
 #include "error.h"
 
 namespace trtfast::cuda {
@@ -12,7 +13,11 @@ void fail(cudaError_t error, const char* call, const std::source_location& where
   throw CudaError(std::string(call) + " failed with " + cudaGetErrorName(error) + ", " +
                   cudaGetErrorString(error) + " (" +
                   std::filesystem::path(where.file_name()).filename().string() + ":" +
-                  std::to_string(where.line()) + ")");
+                  std::to_string(where.line()) + ")" +
+                  // Another library may have used CUDA before the fork, which this one cannot know.
+                  (error == cudaErrorInitializationError && in_forked_child()
+                       ? std::string(": ") + kForkAdvice
+                       : ""));
 }
 
 }  // namespace trtfast::cuda

@@ -1,16 +1,23 @@
 #include "cuda/device.h"
 
 #include "cuda/check.h"
+#include "cuda/fork.h"
 #include "error.h"
 
 namespace trtfast::cuda {
 
 Devices devices() {
+  check_not_stale();
   int count = 0;
   if (const cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess) {
+    // Here another library has used CUDA before the fork.
+    if (in_forked_child() && error == cudaErrorInitializationError) {
+      TRTFAST_CUDA(error);
+    }
     static_cast<void>(cudaGetLastError());
     return {{}, driver_version() == 0 ? "there is no NVIDIA driver" : cudaGetErrorString(error)};
   }
+  note_use();
   Devices found;
   if (count == 0) found.reason = "the driver lists no GPU";
   for (int index = 0; index < count; ++index) {
@@ -50,7 +57,9 @@ std::optional<std::size_t> free_memory() noexcept {
 }
 
 DeviceGuard::DeviceGuard(int device) {
+  check_not_stale();
   TRTFAST_CUDA(cudaGetDevice(&previous_));
+  note_use();
   TRTFAST_CUDA(cudaSetDevice(device));
 }
 

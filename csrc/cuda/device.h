@@ -24,6 +24,7 @@ struct Devices {
 };
 
 /// All GPUs; none, with the reason, where there is no GPU or no driver.
+/// @throws CudaError in a child that was forked after CUDA had been used.
 [[nodiscard]] Devices devices();
 
 /// One GPU.
@@ -50,10 +51,10 @@ class DeviceGuard {
 };
 
 /// Runs the end of an object's life with its GPU current. Destructors must not throw, and nothing
-/// is left to release where the driver is already unloading, nor in a child that was forked.
+/// is left to release where the driver is already unloading, nor in a stale child.
 template <class Function>
 void release_on(int device, Function&& release) noexcept {
-  if (in_forked_child()) return;
+  if (in_stale_child()) return;
   try {
     const DeviceGuard guard(device);
     std::forward<Function>(release)();

@@ -9,24 +9,34 @@
 namespace trtfast::cuda {
 namespace {
 
-// NOLINTNEXTLINE(cppcoreguidelines-avoid-non-const-global-variables): a fact of the process
+// NOLINTBEGIN(cppcoreguidelines-avoid-non-const-global-variables): facts of the process
+std::atomic<bool> used = false;
 std::atomic<bool> forked = false;
+std::atomic<bool> stale = false;
+// NOLINTEND(cppcoreguidelines-avoid-non-const-global-variables)
 
 // NOLINTNEXTLINE(cppcoreguidelines-avoid-non-const-global-variables): registers as the module loads
-const int registered = pthread_atfork(nullptr, nullptr, [] { forked = true; });
+const int registered = pthread_atfork(nullptr, nullptr, [] {
+  forked = true;
+  if (used) stale = true;
+});
 
 }  // namespace
+
+void note_use() noexcept {
+  // Each call of an engine comes here, and a store would take the line from the other threads.
+  if (!used.load(std::memory_order_relaxed)) used.store(true, std::memory_order_relaxed);
+}
 
 bool in_forked_child() noexcept {
   static_cast<void>(registered);
   return forked.load(std::memory_order_relaxed);
 }
 
-void check_not_forked() {
-  if (!in_forked_child()) return;
-  throw CudaError(
-      "this process was forked from one that had loaded trtfast, and CUDA does not survive a fork: "
-      "load the engine in the child, with the start method 'spawn' or 'forkserver'");
+bool in_stale_child() noexcept { return stale.load(std::memory_order_relaxed); }
+
+void check_not_stale() {
+  if (in_stale_child()) throw CudaError(kForkAdvice);
 }
 
 }  // namespace trtfast::cuda

@@ -40,7 +40,7 @@ Buffer<space>::~Buffer() {
 
 template <Space space>
 void Buffer<space>::release() noexcept {
-  if (data_ == nullptr || in_forked_child()) return;
+  if (data_ == nullptr || in_stale_child()) return;
   // A driver that is already unloading at the process's end refuses; that is no one's concern.
   static_cast<void>(space == Space::kDevice ? cudaFree(data_) : cudaFreeHost(data_));
   data_ = nullptr;

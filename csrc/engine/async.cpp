@@ -1,6 +1,7 @@
 #include "engine/async.h"
 
 #include <algorithm>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -15,6 +16,11 @@ std::uint64_t AsyncCalls::add(Request request, const std::function<LanePool::Pla
     waiting_.push_back({number, std::move(request), enter(), deadline, {}, std::move(done)});
     if (waiting_.size() > idle_ && threads_.size() < limit_) {
       threads_.emplace_back([this] { work(); });
+    }
+    if (deadline && !watcher_.joinable()) {
+      watcher_ = std::thread([this] { watch(); });
+    } else if (deadline && *deadline < watched_) {
+      sooner_.notify_one();
     }
   }
   changed_.notify_one();
@@ -31,14 +37,29 @@ bool AsyncCalls::cancel(std::uint64_t number) {
 }
 
 void AsyncCalls::stop() {
+  std::list<Call> waiting;
   std::vector<std::thread> threads;
   {
     const std::scoped_lock lock(mutex_);
     stopped_ = true;
+    waiting.swap(waiting_);
     threads.swap(threads_);
+    if (watcher_.joinable()) threads.push_back(std::move(watcher_));
   }
   changed_.notify_all();
+  sooner_.notify_all();
+  std::ranges::for_each(waiting, [this](Call& call) { finish(call); });
   for (auto& thread : threads) thread.join();
+}
+
+void AsyncCalls::finish(Call& call) {
+  Outcome outcome;
+  try {
+    outcome.outputs = run_(call.request, std::move(call.place), call.deadline, call.times);
+  } catch (...) {
+    outcome.error = std::current_exception();
+  }
+  call.done(std::move(outcome));
 }
 
 void AsyncCalls::work() {
@@ -51,14 +72,40 @@ void AsyncCalls::work() {
     std::optional<Call> call(std::move(waiting_.front()));
     waiting_.pop_front();
     lock.unlock();
-    Outcome outcome;
-    try {
-      outcome.outputs = run_(call->request, std::move(call->place), call->deadline, call->times);
-    } catch (...) {
-      outcome.error = std::current_exception();
-    }
-    call->done(std::move(outcome));
+    finish(*call);
     call.reset();  // what it holds ends without the lock
+    lock.lock();
+  }
+}
+
+// All threads may be busy for long when a deadline passes.
+void AsyncCalls::watch() {
+  std::unique_lock lock(mutex_);
+  while (!stopped_) {
+    std::list<Call> late;
+    const auto now = Clock::now();
+    watched_ = Clock::time_point::max();
+    for (auto call = waiting_.begin(); call != waiting_.end();) {
+      const auto next = std::next(call);
+      if (call->deadline && *call->deadline <= now) {
+        late.splice(late.end(), waiting_, call);
+      } else if (call->deadline) {
+        watched_ = std::min(watched_, *call->deadline);
+      }
+      call = next;
+    }
+    if (late.empty()) {
+      // The largest moment overflows on its way to the clock of the system's call.
+      if (watched_ == Clock::time_point::max()) {
+        sooner_.wait(lock);
+      } else {
+        sooner_.wait_until(lock, watched_);
+      }
+      continue;
+    }
+    lock.unlock();
+    std::ranges::for_each(late, [this](Call& call) { finish(call); });
+    late.clear();  // what they hold ends without the lock
     lock.lock();
   }
 }

@@ -1,4 +1,5 @@
-// Calls that run on threads of the engine's own, as many as it has lanes.
+// Calls that run on threads of the engine's own, as many as it has lanes, with one more to watch
+// the deadlines of those that wait for a thread.
 #pragma once
 
 #include <condition_variable>
@@ -33,6 +34,7 @@ class AsyncCalls {
 
   /// @param enter takes the call's place, so that places and calls are in the same order: else a
   ///   thread could wait for the turn of a call behind one that has no thread yet.
+  /// @param deadline if it passes before a thread has begun the call, the call ends then.
   /// @param done is called once, from another thread, and must not throw; not at all if the call is
   ///   cancelled.
   /// @return the call's number.
@@ -43,7 +45,8 @@ class AsyncCalls {
   /// @return whether it was taken back.
   bool cancel(std::uint64_t number);
 
-  /// Ends the threads once there is no call left. None may be added any more.
+  /// Ends the calls that no thread has begun, whose places must be refused by now, and the threads
+  /// with the calls under way. None may be added any more.
   void stop();
 
  private:
@@ -57,16 +60,21 @@ class AsyncCalls {
   };
 
   void work();
+  void watch();
+  void finish(Call& call);
 
   Run run_;
   std::size_t limit_;
   std::mutex mutex_;
   std::condition_variable changed_;
+  std::condition_variable sooner_;  // than the watcher's
   std::list<Call> waiting_;
   std::uint64_t next_ = 0;
   std::size_t idle_ = 0;
   bool stopped_ = false;
   std::vector<std::thread> threads_;
+  std::thread watcher_;          // of deadlines, once there is one
+  Clock::time_point watched_{};  // that it wakes at
 };
 
 }  // namespace trtfast

@@ -31,9 +31,11 @@ bool is_wider(const Bucket& bucket, std::span<const Shape> shapes) {
 }  // namespace
 
 Bucket* Buckets::find(std::span<const Shape> shapes) {
+  ++uses_;
   const auto found = std::ranges::find_if(
       buckets_, [shapes](const Bucket& bucket) { return bucket.fits(shapes); });
   if (found == buckets_.end()) return nullptr;
+  found->last_use = uses_;
   buckets_.splice(buckets_.begin(), buckets_, found);
   return &buckets_.front();
 }
@@ -47,28 +49,53 @@ const Bucket* Buckets::find_wider(std::span<const Shape> shapes) const {
   return best;
 }
 
-Bucket& Buckets::add(Bucket bucket) {
-  if (buckets_.size() == kMostBuckets) buckets_.pop_back();
-  buckets_.push_front(std::move(bucket));
-  return buckets_.front();
+Bucket& Buckets::add(Bucket bucket, bool replace) {
+  bucket.last_use = uses_;
+  if (buckets_.size() == kMostBuckets) {
+    if (!replace && uses_ - buckets_.back().last_use <= kIdle) {
+      bucket.capturable = false;
+      return passing_.emplace(std::move(bucket));
+    }
+    buckets_.pop_back();
+  }
+  return buckets_.emplace_front(std::move(bucket));
 }
 
 void Buckets::drop(const Bucket& bucket) {
   buckets_.remove_if([&bucket](const Bucket& other) { return &other == &bucket; });
 }
 
-Variant& Buckets::variant(Bucket& bucket, std::span<const void* const> addresses) {
+// What has no graph goes before what has one, unless that is idle. However many addresses callers
+// come with, a bucket so captures at most kMostVariants graphs for them in kIdle runs, and in
+// steady use none.
+Variant& Buckets::variant(Bucket& bucket, std::span<const void* const> addresses,
+                          bool has_callers) {
   auto& variants = bucket.variants;
+  ++bucket.runs;
   const auto found = std::ranges::find_if(variants, [&](const Variant& variant) {
     return std::ranges::equal(variant.addresses, addresses);
   });
   if (found != variants.end()) {
+    found->last_run = bucket.runs;
     variants.splice(variants.begin(), variants, found);
     return variants.front();
   }
-  if (variants.size() == kMostVariants) variants.pop_back();
-  variants.push_front({{addresses.begin(), addresses.end()}});
-  return variants.front();
+  Variant made{{addresses.begin(), addresses.end()}, 0, {}, bucket.runs};
+  if (variants.size() == kMostVariants) {
+    auto victim = std::prev(variants.end());
+    if (bucket.runs - victim->last_run <= kIdle) {
+      const auto plain =
+          std::ranges::find_if(variants.rbegin(), variants.rend(),
+                               [](const Variant& variant) { return !variant.graph.has_value(); });
+      if (plain != variants.rend()) {
+        victim = std::next(plain).base();
+      } else if (has_callers) {
+        return bucket.passing = std::move(made);
+      }
+    }
+    variants.erase(victim);
+  }
+  return variants.emplace_front(std::move(made));
 }
 
 void Buckets::drop_graphs() {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <list>
 #include <optional>
 #include <span>
@@ -18,6 +19,7 @@ struct Variant {
   std::vector<const void*> addresses;
   int plain_runs = 0;
   std::optional<cuda::Graph> graph = {};
+  std::uint64_t last_run = 0;  // among the bucket's
 };
 
 /// The shapes of one call's inputs, which decide the profile and the outputs' shapes.
@@ -27,7 +29,10 @@ struct Bucket {
   std::vector<Shape> outputs;  // with a -1 where they depend on data
   bool capturable;
   bool has_run = false;
+  std::uint64_t last_use = 0;  // among those of all
+  std::uint64_t runs = 0;
   std::list<Variant> variants = {};  // the last used first
+  Variant passing = {};              // the last run whose addresses were not worth keeping
 
   [[nodiscard]] bool fits(std::span<const Shape> shapes) const {
     return std::ranges::equal(inputs, shapes);
@@ -38,7 +43,9 @@ struct Bucket {
   }
 };
 
-/// Buckets and their graphs, bounded: what was not used for longest goes first.
+/// Buckets and their graphs, bounded: what was not used for longest goes first. But a capture takes
+/// as long as many runs, so neither shapes nor callers' addresses of which there are ever others
+/// replace what is in use: they are run and forgotten.
 class Buckets {
  public:
   /// @return null if there is none for these shapes.
@@ -48,11 +55,16 @@ class Buckets {
   /// first axis of all inputs; null if there is none.
   [[nodiscard]] const Bucket* find_wider(std::span<const Shape> shapes) const;
 
-  Bucket& add(Bucket bucket);
+  /// @param replace whether even what is in use may go for it; else it may not be capturable, and
+  ///   live until the next call.
+  Bucket& add(Bucket bucket, bool replace);
   void drop(const Bucket& bucket);
 
-  /// The variant of these addresses, made if need be.
-  [[nodiscard]] static Variant& variant(Bucket& bucket, std::span<const void* const> addresses);
+  /// The variant of these addresses for a run, made if need be.
+  /// @param has_callers whether addresses of the caller's are among them. Those of the lane's own
+  ///   are few, and replace even what is in use.
+  [[nodiscard]] static Variant& variant(Bucket& bucket, std::span<const void* const> addresses,
+                                        bool has_callers);
 
   /// Forgets the graphs: the lane's memory has moved.
   void drop_graphs();
@@ -60,10 +72,13 @@ class Buckets {
   [[nodiscard]] std::size_t graphs() const;
 
  private:
-  static constexpr std::size_t kMostBuckets = 16;
+  static constexpr std::size_t kMostBuckets = 64;
   static constexpr std::size_t kMostVariants = 8;
+  static constexpr std::uint64_t kIdle = 1000;  // uses of others, after which one is in use no more
 
   std::list<Bucket> buckets_;  // the last used first
+  std::optional<Bucket> passing_;
+  std::uint64_t uses_ = 0;
 };
 
 }  // namespace trtfast

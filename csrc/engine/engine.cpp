@@ -8,6 +8,7 @@
 #include "cuda/device.h"
 #include "cuda/fork.h"
 #include "cuda/memory.h"
+#include "cuda/nvtx.h"
 #include "error.h"
 #include "images/batch.h"
 
@@ -28,6 +29,16 @@ void check_input(const TensorSpec& spec, const Shape& shape, DataType dtype) {
   if (!fits) {
     throw InputError("input '" + spec.name + "' must be " + tensorrt::numpy_name(spec.dtype) + " " +
                      str(spec.shape) + ", not " + tensorrt::numpy_name(dtype) + " " + str(shape));
+  }
+}
+
+void check_shapes(const std::vector<TensorSpec>& inputs, std::span<const Shape> shapes) {
+  if (shapes.size() != inputs.size()) {
+    throw InputError("the engine has " + std::to_string(inputs.size()) +
+                     " inputs, and shapes are given for " + std::to_string(shapes.size()));
+  }
+  for (std::size_t index = 0; index < shapes.size(); ++index) {
+    check_input(inputs[index], shapes[index], inputs[index].dtype);
   }
 }
 
@@ -67,6 +78,7 @@ Engine::Engine(const std::shared_ptr<const tensorrt::Library>& library,
                std::span<const std::byte> plan, const EngineOptions& options)
     : plan_(std::make_shared<const Plan>(library, plan, options.device,
                                          options.allow_unsupported_gpu, options.kernels)),
+      traced_as_(options.traced_as),
       shared_([&]() -> std::shared_ptr<Activations> {
         if (options.activations == Sharing::kLane) return nullptr;
         const cuda::DeviceGuard guard(options.device);
@@ -92,7 +104,7 @@ Engine::~Engine() {
 }
 
 void Engine::check(const Request& request) const {
-  cuda::check_not_forked();
+  cuda::check_not_stale();
   if (request.inputs.size() != inputs().size()) {
     throw InputError("the engine takes " + std::to_string(inputs().size()) + " inputs, not " +
                      std::to_string(request.inputs.size()));
@@ -145,11 +157,13 @@ std::uint64_t Engine::infer_async(Request request, const Deadline& deadline,
 
 std::vector<Tensor> Engine::run(const Request& request, LanePool::Place place,
                                 const Deadline& deadline, Timeline& times) {
+  cuda::Trace trace(traced_as_);
+  trace.part("queue");
   try {
     const auto lane = std::move(place).lease(deadline);
     times.started = Clock::now();
     const cuda::DeviceGuard guard(plan_->device());
-    auto outputs = lane->run(request, times);
+    auto outputs = lane->run(request, times, trace);
     times.done = Clock::now();
     stats_.add(times);
     return outputs;
@@ -171,7 +185,7 @@ Request Engine::image_request(const images::Batch& batch) const {
 }
 
 void Engine::warm_up(std::vector<std::vector<Shape>> shapes) {
-  cuda::check_not_forked();
+  cuda::check_not_stale();
   if (plan_->has_values()) {
     throw InputError(
         "warmup runs with zeros, and this engine computes shapes from values: run it "
@@ -186,15 +200,7 @@ void Engine::warm_up(std::vector<std::vector<Shape>> shapes) {
       }
     }
   }
-  for (const auto& set : shapes) {
-    if (set.size() != inputs().size()) {
-      throw InputError("warmup needs the shapes of all " + std::to_string(inputs().size()) +
-                       " inputs");
-    }
-    for (std::size_t index = 0; index < set.size(); ++index) {
-      check_input(inputs()[index], set[index], inputs()[index].dtype);
-    }
-  }
+  for (const auto& set : shapes) check_shapes(inputs(), set);
   // The largest first, so that buffers grow once and no graph is captured in vain.
   std::ranges::sort(shapes, std::greater());
   pool_.for_each([&](Lane& lane) {
@@ -210,13 +216,11 @@ std::vector<LayerTime> Engine::profile(const Request& request, int runs) {
 }
 
 std::vector<Shape> Engine::output_shapes(std::span<const Shape> shapes) {
-  cuda::check_not_forked();
+  cuda::check_not_stale();
   if (plan_->has_values()) {
     throw InputError("the outputs' shapes follow from values, and not from the inputs' shapes");
   }
-  for (std::size_t index = 0; index < inputs().size(); ++index) {
-    check_input(inputs()[index], shapes[index], inputs()[index].dtype);
-  }
+  check_shapes(inputs(), shapes);
   const auto lane = pool_.enter().lease();
   const cuda::DeviceGuard guard(plan_->device());
   return lane->output_shapes(shapes);
@@ -225,9 +229,10 @@ std::vector<Shape> Engine::output_shapes(std::span<const Shape> shapes) {
 MemoryReport Engine::memory() { return {pool_.memory(), shared_ != nullptr ? shared_->size() : 0}; }
 
 void Engine::close() {
-  if (cuda::in_forked_child()) return;  // its threads and its GPU stayed with the parent
-  pool_.close();
+  if (cuda::in_stale_child()) return;  // its threads and its GPU stayed with the parent
+  pool_.refuse();  // so that those who wait are told now, and not after the calls under way
   async_.stop();
+  pool_.close();
 }
 
 }  // namespace trtfast

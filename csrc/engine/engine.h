@@ -26,6 +26,7 @@ struct EngineOptions {
   Sharing activations = Sharing::kLane;
   bool allow_unsupported_gpu = false;
   std::span<const std::byte> kernels;  // what Engine::kernels() gave in an earlier process
+  std::string traced_as;               // each call's range in a profiler; empty for none
 };
 
 /// What an engine holds: bytes, but for `graphs`.
@@ -91,6 +92,7 @@ class Engine {
                                         const Deadline& deadline, Timeline& times);
 
   std::shared_ptr<const Plan> plan_;
+  std::string traced_as_;
   std::shared_ptr<Activations> shared_;  // null where each lane has its own
   Stats stats_;
   LanePool pool_;

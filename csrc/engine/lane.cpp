@@ -46,7 +46,8 @@ Executor& Lane::executor_of(int profile) {
   return *executor;
 }
 
-std::vector<Tensor> Lane::run(const Request& request, Timeline& times) {
+std::vector<Tensor> Lane::run(const Request& request, Timeline& times, cuda::Trace& trace) {
+  trace.part("compute_input");
   Run run{request, request.stream.value_or(stream_.get()), {}};
   try {
     find_bucket(run);
@@ -56,11 +57,14 @@ std::vector<Tensor> Lane::run(const Request& request, Timeline& times) {
     if (request.inputs_ready != nullptr) request.inputs_ready->hold(run.stream);
     copy_in(run);
     times.sent = Clock::now();
+    trace.part("launch");
     launch(run);
     copy_out(run);
+    trace.part("wait");
     wait_for(run);
     times.computed = Clock::now();
-    capture(run);
+    capture(run, trace);
+    trace.part("output");
     if (!std::exchange(run.bucket->has_run, true)) plan_->note_shapes(request.inputs);
     if (run.news) note_memory();
     return collect(run);
@@ -104,7 +108,8 @@ Bucket& Lane::make_bucket(const Run& run) {
   }
   auto outputs = executor.output_shapes();
   const bool capturable = std::ranges::none_of(outputs, is_dynamic) && !plan_->has_values();
-  return buckets_.add({profile, run.shapes, std::move(outputs), capturable});
+  return buckets_.add({profile, run.shapes, std::move(outputs), capturable},
+                      run.request.exact_shapes);
 }
 
 void Lane::launch(Run& run) {
@@ -125,12 +130,13 @@ void Lane::launch(Run& run) {
 // TensorRT wants a context to have run with just these shapes and addresses before a capture, so a
 // graph is captured after a run, for the next call. Addresses of the caller's may never come again:
 // they are captured when they have come twice.
-void Lane::capture(Run& run) {
+void Lane::capture(Run& run, cuda::Trace& trace) {
   Variant& variant = *run.variant;
   if (variant.graph || !options_.cuda_graph || !run.bucket->capturable ||
       variant.plain_runs < (run.has_callers_address ? 2 : 1)) {
     return;
   }
+  trace.part("capture");
   // On the lane's own stream, for a caller's may be one that cannot be captured.
   variant.graph = cuda::Graph::capture(stream_.get(), [&] { submit(run, stream_.get()); });
   // Where TensorRT copies as well, it may be from or to memory of the caller's, freed one day.
@@ -202,7 +208,8 @@ void Lane::warm_up(std::span<const Shape> shapes) {
     request.inputs.push_back({data.data(), shapes[index], dtype});
   }
   Timeline times;
-  static_cast<void>(run(request, times));
+  cuda::Trace trace;
+  static_cast<void>(run(request, times, trace));
 }
 
 std::vector<Shape> Lane::output_shapes(std::span<const Shape> shapes) {

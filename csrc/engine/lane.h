@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "cuda/event.h"
+#include "cuda/nvtx.h"
 #include "cuda/stream.h"
 #include "engine/activations.h"
 #include "engine/bucket.h"
@@ -32,7 +33,7 @@ struct Request {
   /// The caller's stream: the run is submitted to it, and run() does not wait.
   std::optional<cudaStream_t> stream = {};
   const cuda::Event* inputs_ready = nullptr;  // what has to happen on the device before
-  bool exact_shapes = false;                  // whether not to pad to a bucket
+  bool exact_shapes = false;                  // a warm-up: not padded, and kept
 };
 
 struct LaneOptions {
@@ -62,7 +63,8 @@ class Lane {
   /// Copies in, runs, copies out, and waits once, at the end. One thread at a time.
   /// @return the outputs, in the order of the plan's outputs.
   /// @throws InputError, OutOfMemoryError, CudaError, Error
-  [[nodiscard]] std::vector<Tensor> run(const Request& request, Timeline& times);
+  [[nodiscard]] std::vector<Tensor> run(const Request& request, Timeline& times,
+                                        cuda::Trace& trace);
 
   /// Runs with inputs of these shapes until it replays a graph, if it can.
   void warm_up(std::span<const Shape> shapes);
@@ -86,7 +88,7 @@ class Lane {
   void copy_in(Run& run);
   void send_images(Slot& slot, const TensorView& input, cudaStream_t stream) const;
   void launch(Run& run);
-  void capture(Run& run);
+  void capture(Run& run, cuda::Trace& trace);
   void submit(Run& run, cudaStream_t stream);
   void copy_out(Run& run);
   void wait_for(Run& run);

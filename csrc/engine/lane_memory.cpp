@@ -47,7 +47,7 @@ void Lane::place(Run& run) {
   run.results.resize(outputs_.size());
   for (std::size_t index = 0; index < inputs_.size(); ++index) place_input(run, index);
   for (std::size_t index = 0; index < outputs_.size(); ++index) place_output(run, index);
-  run.variant = &Buckets::variant(*run.bucket, run.addresses);
+  run.variant = &Buckets::variant(*run.bucket, run.addresses, run.has_callers_address);
 }
 
 // A copy in a graph belongs to the memory that it was captured with: were that freed, the driver

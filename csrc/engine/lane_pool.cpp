@@ -129,12 +129,17 @@ std::vector<LaneMemory> LanePool::memory() {
   return held;
 }
 
+void LanePool::refuse() {
+  const std::scoped_lock lock(mutex_);
+  closed_ = true;
+  for (auto* turn : waiting_) turn->come.notify_all();
+}
+
 void LanePool::close() {
+  refuse();
   std::vector<std::unique_ptr<Lane>> lanes;
   {
     std::unique_lock lock(mutex_);
-    closed_ = true;
-    for (auto* turn : waiting_) turn->come.notify_all();
     all_back_.wait(lock, [this] { return free_.size() == made_; });
     lanes.swap(free_);
     all_.clear();

@@ -76,7 +76,10 @@ class LanePool {
   /// What each lane that was made holds; waits for no call.
   [[nodiscard]] std::vector<LaneMemory> memory();
 
-  /// Refuses new calls, waits for those under way, and frees the lanes. May be called again.
+  /// Refuses new calls, and those that wait.
+  void refuse();
+
+  /// Refuses calls, waits for those under way, and frees the lanes. May be called again.
   void close();
 
  private:

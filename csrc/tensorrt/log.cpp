@@ -1,6 +1,9 @@
 #include "tensorrt/log.h"
 
+#include <pthread.h>
+
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 namespace trtfast::tensorrt {
@@ -22,8 +25,13 @@ thread_local ErrorScope* innermost = nullptr;
 
 }  // namespace
 
+// Leaked: a library may log while the process exits. A forked child gets one of its own, since the
+// parent's is left as it was in the middle of a wait, for a thread that the child does not have.
 LogQueue& LogQueue::instance() {
-  static auto* queue = new LogQueue;  // leaked: a library may log while the process exits
+  static std::atomic<LogQueue*> queue = [] {
+    pthread_atfork(nullptr, nullptr, [] { queue = new LogQueue; });
+    return new LogQueue;
+  }();
   return *queue;
 }
 

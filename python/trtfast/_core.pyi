@@ -180,6 +180,7 @@ class Engine:
         pad_to_bucket: bool,
         allow_unsupported_gpu: bool,
         kernels: typing_extensions.Buffer,
+        traced_as: str,
     ) -> None: ...
     def close(self) -> None: ...
     def infer(

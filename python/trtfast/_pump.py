@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -26,21 +27,27 @@ class Pump:
     """
 
     def __init__(self, name: str, run: Callable[[], None], close: Callable[[], None]) -> None:
-        self._thread = threading.Thread(target=run, name=name, daemon=True)
+        self._name = name
+        self._run = run
         self._close = close
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)  # where its thread is not
+
+    def _reset(self) -> None:
+        self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
-        self._started = False
 
     def start(self) -> None:
         """Start the thread, unless it was; of several that come at once, one does."""
         with self._lock:
-            if self._started:
+            if self._thread is not None:
                 return
-            self._started = True
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
             # It must end before the interpreter does, which it could not re-enter.
             atexit.register(self._stop)
 
     def _stop(self) -> None:
-        self._close()
-        self._thread.join()
+        if self._thread is not None:
+            self._close()
+            self._thread.join()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from . import _core, binding, cache, futures, kernels, passport, sources
@@ -59,6 +61,9 @@ class Engine:
     pad_to_bucket : bool
         Whether a batch for which there is no graph yet runs in a larger one that has been captured,
         with zeros for the missing rows. Right for models whose rows do not affect each other.
+    nvtx : bool
+        Whether calls are ranges in the domain "trtfast" on the timeline of a profiler, as Nsight
+        Systems: of the plan's name, and in it queue, compute_input, launch, wait and output.
     backend : "auto", "tensorrt" or "tensorrt_rtx"
         Which TensorRT; by default the one that built the plan.
     preprocess : Preprocess, optional
@@ -97,6 +102,7 @@ class Engine:
         max_queue: int | None = None,
         activation_memory: Literal["lane", "shared"] = "lane",
         pad_to_bucket: bool = False,
+        nvtx: bool = False,
         backend: str = "auto",
         preprocess: Preprocess | None = None,
         allow_unsupported_gpu: bool | None = None,
@@ -109,6 +115,7 @@ class Engine:
             raise InputError(f"max_queue is {max_queue}: give 0 or more, or None for any number")
         if onnx is not None and not rebuild:
             raise InputError("onnx= is what to build again from: give rebuild=True with it")
+        name = "engine" if isinstance(source, bytes) else Path(source).name
         if rebuild:
             source = sources.rebuilt(source, onnx, backend, device, allow_unsupported_gpu)
         plan, self._passport = sources.read(source)
@@ -146,6 +153,7 @@ class Engine:
             pad_to_bucket=pad_to_bucket,
             allow_unsupported_gpu=allowed,
             kernels=known,
+            traced_as=name if nvtx else "",
         )
         self._keeper = kernels.Keeper(self._core, key, known)
         if not library.supports(gpu.compute_capability):
@@ -158,6 +166,8 @@ class Engine:
         self._plan_bytes = len(plan)
         self._inputs = tuple(map(_spec, self._core.inputs))
         self._outputs = tuple(map(_spec, self._core.outputs))
+        # What a call may give: where rows are added, any number of them up to the largest.
+        self._accepted = tuple(map(_padded, self._inputs)) if pad_to_bucket else self._inputs
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -265,7 +275,7 @@ class Engine:
         -------
         array of zeros for a single input, else dict from name to array
         """
-        wanted = binding.shapes_of(shapes, self._inputs)
+        wanted = binding.shapes_of(shapes, self._accepted)
         return binding.alone(
             {
                 spec.name: _core.pinned_array(list(wanted[spec.name]), spec.dtype)
@@ -285,7 +295,7 @@ class Engine:
         -------
         array of zeros for a single output, else dict from name to array
         """
-        wanted = binding.shapes_of(shapes, self._inputs)
+        wanted = binding.shapes_of(shapes, self._accepted)
         found = self._core.output_shapes([list(wanted[spec.name]) for spec in self._inputs])
         if any(size < 0 for shape in found for size in shape):
             raise InputError(
@@ -418,7 +428,7 @@ class Engine:
 
     def _prepare(self, inputs: Any) -> Any:
         """Return inputs as the core takes them, cast and copied; or tell their fault."""
-        bound = binding.bind(inputs, self._inputs)
+        bound = binding.bind(inputs, self._accepted)
         return bound if isinstance(inputs, Mapping) else tuple(bound.values())
 
     def __enter__(self) -> Self:
@@ -441,3 +451,10 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 def _spec(spec: _core.TensorSpec) -> TensorSpec:
     ranges = (ShapeRange(tuple(r.min), tuple(r.opt), tuple(r.max)) for r in spec.profiles)
     return TensorSpec(spec.name, spec.dtype, tuple(spec.shape), tuple(ranges))
+
+
+def _padded(spec: TensorSpec) -> TensorSpec:
+    if not spec.profiles or spec.shape[0] >= 0:
+        return spec
+    ranges = (dataclasses.replace(r, min=(0, *r.min[1:])) for r in spec.profiles)
+    return dataclasses.replace(spec, profiles=tuple(ranges))

@@ -117,6 +117,7 @@ _ENGINE_OPTIONS = (
     "cuda_graph",
     "lanes",
     "max_queue",
+    "nvtx",
     "pad_to_bucket",
     "preprocess",
     "rebuild",

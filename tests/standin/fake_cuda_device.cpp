@@ -14,6 +14,7 @@ using namespace fake_cuda;  // NOLINT(google-build-using-namespace): its own, ou
 extern "C" {
 
 cudaError_t cudaGetDeviceCount(int* count) {
+  if (const auto error = start(); error != cudaSuccess) return error;
   const std::scoped_lock lock(state().mutex);
   *count = state().devices;
   return result(state().devices > 0 ? cudaSuccess : cudaErrorNoDevice);
@@ -36,6 +37,7 @@ cudaError_t cudaDriverGetVersion(int* version) {
 }
 
 cudaError_t cudaGetDevice(int* device) {
+  if (const auto error = start(); error != cudaSuccess) return error;
   const std::scoped_lock lock(state().mutex);
   *device = current;
   return result(state().devices > 0 ? cudaSuccess : cudaErrorNoDevice);
@@ -72,6 +74,7 @@ const char* cudaGetErrorName(cudaError_t error) {
   switch (error) {
     case cudaSuccess: return "cudaSuccess";
     case cudaErrorInvalidValue: return "cudaErrorInvalidValue";
+    case cudaErrorInitializationError: return "cudaErrorInitializationError";
     case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
     case cudaErrorNoDevice: return "cudaErrorNoDevice";
     case cudaErrorInvalidDevice: return "cudaErrorInvalidDevice";

@@ -1,6 +1,10 @@
 #include "fake_cuda_state.h"
 
+#include <sys/types.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <iterator>
 #include <utility>
@@ -18,6 +22,14 @@ thread_local bool in_host_function = false;
 State& state() {
   static auto* state = new State;  // leaked: the core may free memory while the process exits
   return *state;
+}
+
+cudaError_t start() {
+  static std::atomic<pid_t> owner = 0;
+  pid_t found = 0;
+  const pid_t self = getpid();
+  const bool alive = owner.compare_exchange_strong(found, self) || found == self;
+  return alive ? cudaSuccess : result(cudaErrorInitializationError);
 }
 
 cudaError_t result(cudaError_t error) {

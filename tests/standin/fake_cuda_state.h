@@ -75,6 +75,9 @@ extern thread_local int current;
 extern thread_local cudaError_t last_error;
 extern thread_local bool in_host_function;
 
+/// CUDA starts with a process's first call, and does not survive a fork.
+cudaError_t start();
+
 /// Remembers an error as the thread's last one.
 cudaError_t result(cudaError_t error);
 

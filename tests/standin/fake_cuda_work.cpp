@@ -199,7 +199,7 @@ cudaError_t check_safe(const char* function) {
 }
 
 cudaError_t check_caller(const char* function) {
-  if (!in_host_function) return cudaSuccess;
+  if (!in_host_function) return start();
   return fault(std::string(function) + ": called in a host function", cudaErrorNotPermitted);
 }
 

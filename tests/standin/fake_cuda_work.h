@@ -113,7 +113,8 @@ cudaError_t not_in_capture(const std::shared_ptr<Stream>& stream, const char* fu
 /// fault in a host function too.
 cudaError_t check_safe(const char* function);
 
-/// A fault in a host function, which must not call CUDA.
+/// A fault in a host function, which must not call CUDA, and an error in a child that was forked
+/// after CUDA had started.
 cudaError_t check_caller(const char* function);
 
 }  // namespace fake_cuda

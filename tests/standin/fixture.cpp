@@ -3,6 +3,8 @@
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
 
+#include <cstdlib>
+
 #include "cuda/device.h"
 #include "cuda/junction.h"
 #include "cuda/pool.h"
@@ -15,6 +17,7 @@ namespace {
 class Kept final : public testing::Environment {
  public:
   void SetUp() override {
+    if (std::getenv(kUnused) != nullptr) return;
     for (const int device : {0, 1}) {
       const trtfast::cuda::DeviceGuard guard(device);
       const trtfast::cuda::PooledMemory pooled(device, 1, nullptr);

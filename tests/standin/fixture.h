@@ -52,6 +52,9 @@ class Recording {
   void (*reset_)() noexcept = nullptr;
 };
 
+/// A variable of the environment: where it is set, nothing has used CUDA when a test begins.
+inline constexpr const char* kUnused = "STANDIN_UNUSED";
+
 using Values = std::vector<float>;
 
 class StandinTest : public testing::TestWithParam<Release> {

@@ -143,6 +143,36 @@ TEST_P(AsyncOnStandin, ACallThatHasNotBegunCanBeTakenBack) {
   EXPECT_EQ(engine->stats().calls, 2U);
 }
 
+TEST_P(AsyncOnStandin, DeadlinesAreToldWhileEveryThreadIsBusy) {
+  using std::chrono::milliseconds;
+  const auto engine = load_twice();
+  fake_cuda::set_late(true);
+  Outcomes outcomes;
+  const Values input = rows(2);
+  Gate gate;
+  Request held = request_of(input);
+  held.inputs_ready = gate.event();
+  engine->infer_async(held, {}, outcomes.of("under way"));
+  gate.wait();
+  engine->infer_async(request_of(input), {}, outcomes.of("patient"));
+  const auto soon = Clock::now() + milliseconds(30);
+  engine->infer_async(request_of(input), Clock::now() + std::chrono::hours(1), outcomes.of("far"));
+  engine->infer_async(request_of(input), soon, outcomes.of("soon"));
+  engine->infer_async(request_of(input), soon - milliseconds(20), outcomes.of("sooner"));
+  outcomes.wait(2);
+  EXPECT_GE(Clock::now(), soon);
+  for (const char* call : {"soon", "sooner"}) {
+    EXPECT_EQ(outcomes.told(call), "DeadlineExceededError");
+  }
+  EXPECT_EQ(engine->stats().failures, 2U);
+  gate.open();
+  outcomes.wait(5);
+  engine->close();
+  for (const char* call : {"under way", "patient", "far"}) {
+    EXPECT_EQ(outcomes.told(call), right(input));
+  }
+}
+
 TEST_P(AsyncOnStandin, ClosingLeavesNoCallUntold) {
   const auto engine = load_twice();
   fake_cuda::set_late(true);
@@ -167,6 +197,8 @@ TEST_P(AsyncOnStandin, ClosingLeavesNoCallUntold) {
         closed = true;
       }
     }
+    outcomes.wait(3);  // before the call under way has ended
+    EXPECT_EQ(outcomes.told("under way"), "");
     gate.open();
   });
   closing.join();

@@ -1,12 +1,15 @@
-// A child that was forked is told that it cannot use the GPU, and can end.
+// A child that was forked after the GPU's first use is told that it cannot use it, and can end.
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <csignal>
+#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <string>
 
+#include "cuda/check.h"
+#include "cuda/device.h"
 #include "serving_test.h"
 
 namespace standin_test {
@@ -31,6 +34,19 @@ int in_child(const std::function<int()>& function) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+/// 42 where a child's call is refused with the error that speaks of the fork.
+int refusal(const std::function<void()>& call) {
+  return in_child([&] {
+    try {
+      call();
+      return 1;
+    } catch (const trtfast::CudaError& error) {
+      return std::string(error.what()).find("does not survive a fork") != std::string::npos ? 42
+                                                                                            : 2;
+    }
+  });
+}
+
 class ForkOnStandin : public ServingTest {};
 INSTANTIATE_FOR_RELEASES(ForkOnStandin);
 
@@ -39,26 +55,56 @@ TEST_P(ForkOnStandin, AChildIsToldThatCudaDoesNotSurvive) {
   const Values input = rows(2);
   const Request request{{view(input, {2, 2})}};
   EXPECT_TRUE(is_right(*engine, input));
-  const auto refuses = [](const std::function<void()>& call) {
-    return in_child([&] {
-      try {
-        call();
-        return 1;
-      } catch (const trtfast::CudaError& error) {
-        return std::string(error.what()).find("does not survive a fork") != std::string::npos ? 42
-                                                                                              : 2;
-      }
-    });
-  };
-  EXPECT_EQ(refuses([&] { static_cast<void>(engine->infer(request)); }), 42);
-  EXPECT_EQ(refuses([&] { engine->infer_async(request, {}, [](const auto&) {}); }), 42);
-  EXPECT_EQ(refuses([&] { engine->warm_up({}); }), 42);
-  EXPECT_EQ(refuses([&] {
+  EXPECT_EQ(refusal([&] { static_cast<void>(engine->infer(request)); }), 42);
+  EXPECT_EQ(refusal([&] { engine->infer_async(request, {}, [](const auto&) {}); }), 42);
+  EXPECT_EQ(refusal([&] { engine->warm_up({}); }), 42);
+  EXPECT_EQ(refusal([&] {
               const std::vector<Shape> shapes = {{2, 2}};
               static_cast<void>(engine->output_shapes(shapes));
             }),
             42);
+  EXPECT_EQ(refusal([&] { static_cast<void>(load_twice()); }), 42);
+  EXPECT_EQ(refusal([] { static_cast<void>(trtfast::cuda::devices()); }), 42);
   EXPECT_TRUE(is_right(*engine, input)) << "the parent goes on";
+}
+
+// The parent is a process of its own, for this one has used CUDA.
+TEST_P(ForkOnStandin, AChildMayUseCudaWhereItsParentHasNot) {
+  if (std::getenv(kUnused) == nullptr) {
+    const auto* test = testing::UnitTest::GetInstance()->current_test_info();
+    const std::string filter =
+        std::string("--gtest_filter=") + test->test_suite_name() + "." + test->name();
+    ASSERT_EQ(in_child([&] {
+                setenv(kUnused, "1", 1);
+                // NOLINTNEXTLINE(cppcoreguidelines-pro-type-vararg): a function of C's
+                execl("/proc/self/exe", "standin_tests", "--gtest_brief=1", filter.c_str(),
+                      nullptr);
+                return 1;
+              }),
+              0);
+    return;
+  }
+  const auto serve = [&] {
+    fake_cuda::keep();
+    {
+      const auto engine = load_twice();
+      if (!is_right(*engine, rows(3)) || !is_right(*engine, rows(3, 1))) return 1;
+      if (engine->stats().graph_hits != 1) return 2;
+    }
+    return fake_cuda::leaks().find("graphs") == std::string::npos ? 42 : 3;
+  };
+  ASSERT_EQ(in_child(serve), 42);
+  ASSERT_EQ(in_child(serve), 42) << "the child's use is not the parent's";
+  ASSERT_EQ(serve(), 42);
+  ASSERT_EQ(refusal(serve), 42);
+}
+
+// As where another library has: what the core cannot know, CUDA tells.
+TEST_P(ForkOnStandin, AnErrorOfCudasInAChildIsExplained) {
+  const auto told = [] { TRTFAST_CUDA(cudaErrorInitializationError); };
+  EXPECT_EQ(refusal(told), 42);
+  const auto error = thrown_by<trtfast::CudaError>(told);
+  EXPECT_THAT(error.what(), testing::Not(HasSubstr("a fork"))) << "this process was not forked";
 }
 
 TEST_P(ForkOnStandin, AChildMayCloseTheEngineThatItsParentUses) {

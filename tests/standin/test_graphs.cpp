@@ -266,6 +266,13 @@ TEST_P(GraphsOnStandin, TheShapesOfOutputsAreToldWithoutARun) {
   EXPECT_THAT(engine->output_shapes(shapes), ElementsAre(Shape{7, 2}));
   const std::vector<Shape> outside = {{201, 2}};
   EXPECT_THROW(static_cast<void>(engine->output_shapes(outside)), InputError);
+  for (const std::size_t count : {0U, 2U}) {
+    const std::vector<Shape> given(count, Shape{7, 2});
+    const auto error =
+        thrown_by<InputError>([&] { static_cast<void>(engine->output_shapes(given)); });
+    EXPECT_THAT(error.what(), HasSubstr("the engine has 1 inputs, and shapes are given for " +
+                                        std::to_string(count)));
+  }
   EXPECT_TRUE(is_right(*engine, rows(7, 1)));
   EXPECT_EQ(counts(*engine), (Counts{1, 1, 1, 0}));
 }

