@@ -390,7 +390,7 @@ class Engine:
         for good, wrong in gpu.read_in_parts(preprocess, images, largest, on_error):
             errors |= wrong
             if good:
-                binding.check_profiles({spec.name: preprocess.shape(len(good))}, self._inputs)
+                binding.check_profiles({spec.name: preprocess.shape(len(good))}, self._accepted)
                 parts.append(_core.infer_images(self._core, *gpu.arrange(preprocess, good)))
         self._keeper.keep_news()
         outputs = binding.joined(parts, self._outputs)
