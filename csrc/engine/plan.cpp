@@ -145,6 +145,18 @@ bool fits(const TensorSpec& spec, const TensorView& input, std::size_t profile) 
   return spec.values[profile].contains(values_of(input));
 }
 
+/// TensorRT-RTX tells an output's shape for the first profile, also where others give another. What
+/// is as long as an axis of an input that profiles make longer, may follow from it.
+void mark_dynamic(TensorSpec& output, std::span<const TensorSpec> inputs) {
+  for (auto& size : output.shape) {
+    for (const auto& input : inputs) {
+      for (std::size_t axis = 0; axis < input.shape.size() && !input.profiles.empty(); ++axis) {
+        if (input.shape[axis] < 0 && input.profiles.front().opt[axis] == size) size = -1;
+      }
+    }
+  }
+}
+
 }  // namespace
 
 Plan::Plan(const std::shared_ptr<const tensorrt::Library>& library,
@@ -165,6 +177,9 @@ Plan::Plan(const std::shared_ptr<const tensorrt::Library>& library,
     (is_input ? inputs_ : outputs_).push_back(spec_of(*engine, name, is_input));
   }
   profiles_ = engine->call<VCudaEngine::getNbOptimizationProfiles>();
+  if (profiles_ > 1) {
+    for (auto& output : outputs_) mark_dynamic(output, inputs_);
+  }
   has_values_ = std::ranges::any_of(inputs_, &TensorSpec::on_host);
   contexts_ = std::make_unique<const Contexts>(engine, kernels);
   engine_ = std::move(engine);
