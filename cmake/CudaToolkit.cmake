@@ -53,7 +53,7 @@ function(trtfast_add_kernels target)
     add_custom_command(
       OUTPUT "${object}"
       COMMAND "${TRTFAST_NVCC}" -c "${CMAKE_CURRENT_SOURCE_DIR}/${source}" -o "${object}"
-        -std=c++20 -O3 -ccbin "${CMAKE_CXX_COMPILER}" -Xcompiler -fPIC,-fvisibility=hidden
+        -std=c++20 -O3 --compress-mode=size -ccbin "${CMAKE_CXX_COMPILER}" -Xcompiler -fPIC,-fvisibility=hidden
         --Werror all-warnings ${architectures} ${TRTFAST_NVCC_INCLUDES}
         "-I${CMAKE_CURRENT_SOURCE_DIR}/csrc" -MD -MF "${object}.d"
       DEPENDS "${source}"
