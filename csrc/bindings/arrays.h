@@ -1,6 +1,7 @@
 // From Python's arrays to the core's views of memory, and back.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -50,16 +51,43 @@ struct Arguments {
 [[nodiscard]] py::object to_results(const Engine& engine, const Arguments& arguments,
                                     std::vector<Tensor> outputs);
 
+/// Python's objects, kept alive by one that may end without the GIL.
+class Kept {
+ public:
+  Kept() = default;
+  Kept(const Kept&) = delete;  // they are counted
+  Kept& operator=(const Kept&) = delete;
+  ~Kept() {
+    if (objects_.empty() || is_finalizing()) return;
+    const py::gil_scoped_acquire acquired;
+    for (auto* object : objects_) Py_DECREF(object);
+  }
+  /// With the GIL. What is kept already is not kept again.
+  void add(py::handle object) {
+    if (std::ranges::find(objects_, object.ptr()) != objects_.end()) return;
+    objects_.push_back(object.inc_ref().ptr());
+  }
+  void add(const Kept& others) {
+    for (auto* object : others.objects_) add(object);
+  }
+
+ private:
+  std::vector<PyObject*> objects_;
+};
+
 /// An array on the device that an engine made.
 class DeviceArray {
  public:
   DeviceArray(Tensor tensor, std::optional<cudaStream_t> stream)
       : tensor_(std::move(tensor)), stream_(stream) {}
+  /// The owners of streams that use it: they must not end before it.
+  [[nodiscard]] Kept& owners() noexcept { return owners_; }
   [[nodiscard]] Tensor& tensor() noexcept { return tensor_; }
   /// The caller's stream that fills it; none where it is filled already.
   [[nodiscard]] const std::optional<cudaStream_t>& stream() const noexcept { return stream_; }
 
  private:
+  Kept owners_;  // first, to end last
   Tensor tensor_;
   std::optional<cudaStream_t> stream_;
 };

@@ -70,6 +70,14 @@ void follow(DeviceArray& array, std::optional<std::intptr_t> consumer) {
   array.tensor().device.set_last_user(stream);
 }
 
+/// CuPy destroys a stream with its last reference, which may come before that to an array on it.
+void keep_stream(DeviceArray& array, std::optional<std::intptr_t> consumer) {
+  const py::dict modules = py::module_::import("sys").attr("modules");
+  if (!consumer || !modules.contains("cupy")) return;
+  const py::object current = modules["cupy"].attr("cuda").attr("get_current_stream")();
+  if (current.attr("ptr").cast<std::intptr_t>() == *consumer) array.owners().add(current);
+}
+
 py::capsule to_dlpack(const Handle& array, std::optional<std::intptr_t> stream,
                       const py::object& /*max_version*/, const py::object& /*dl_device*/,
                       const std::optional<bool>& copy) {
@@ -77,6 +85,7 @@ py::capsule to_dlpack(const Handle& array, std::optional<std::intptr_t> stream,
     throw InputError("__dlpack__(copy=True): copy the array with the library that takes it");
   }
   follow(*array, stream);
+  keep_stream(*array, stream);
   auto loan = std::make_unique<Loan>(array);
   PyObject* capsule = PyCapsule_New(&loan->managed, dlpack::kCapsule, [](PyObject* object) {
     // A consumer renames the capsule and calls the deleter itself.
@@ -159,7 +168,9 @@ void register_arrays(py::module_& module) {
   py::class_<DeviceArray, Handle>(
       module, "DeviceArray",
       "An array on the GPU, for other libraries to take without a copy: torch.from_dlpack(x), "
-      "cupy.from_dlpack(x). Streams that use it must live as long as it does.")
+      "cupy.from_dlpack(x). Streams that use it must live as long as it does, which those of "
+      "PyTorch "
+      "and CuPy do by themselves.")
       .def_property_readonly(
           "shape", [](const Handle& array) { return py::tuple(py::cast(array->tensor().shape)); },
           "tuple of int")
@@ -173,6 +184,9 @@ void register_arrays(py::module_& module) {
       .def_property_readonly(
           "device", [](const Handle& array) { return array->tensor().device.device(); },
           "The GPU's index.")
+      .def(
+          "keep", [](const Handle& array, const py::object& owner) { array->owners().add(owner); },
+          py::arg("owner"), "Keeps the owner of a stream as long as the array.")
       .def("copy_to_host", &to_numpy, "A NumPy copy, once the array is filled.")
       .def("__dlpack__", &to_dlpack, py::kw_only(), py::arg("stream") = py::none(),
            py::arg("max_version") = py::none(), py::arg("dl_device") = py::none(),

@@ -111,7 +111,9 @@ Mapped map(DeviceArray& array, DataType dtype, std::int64_t pieces, const Kernel
   }
   std::optional<Floats> told;
   if (waits) told = std::move(peaks);
-  return {make_released<DeviceArray>(std::move(result), array.stream()), std::move(told)};
+  auto made = make_released<DeviceArray>(std::move(result), array.stream());
+  made->owners().add(array.owners());
+  return {std::move(made), std::move(told)};
 }
 
 Mapped softmax(DeviceArray& array) {

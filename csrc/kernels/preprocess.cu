@@ -64,14 +64,16 @@ __device__ void resample_few(const Work& work, const Writer<T>& writer) {
     weights[tap] = work.is_visible ? work.columns.whole(tap) : 0;
   }
   const int needed = work.rows() * kTaps;
+  // All of a row's taps together, if there is room.
+  const int at_once = work.at_once() > kTaps ? work.at_once() / kTaps * kTaps : work.at_once();
   typename M::Total totals[3]{};
-  for (int first = 0; first < needed; first += work.at_once()) {
-    const int end = min(needed, first + work.at_once());
-    for (int next = first; next < end; ++next) {
+  for (int first = 0; first < needed; first += at_once) {
+    const int end = min(needed, first + at_once);
+    work.stage(end - first, [&](int slot) {
+      const int next = first + slot;
       const int row = work.row(next / kTaps).first() + tap_at<arithmetic>(next % kTaps, kTaps);
-      work.stage(next - first, clamped(row, work.source.height - 1));
-    }
-    __syncthreads();
+      return clamped(row, work.source.height - 1);
+    });
     for (int next = first; next < end; ++next) {
       const int turn = next % kTaps;
       const Taps rows = work.row(next / kTaps);
@@ -125,11 +127,17 @@ __device__ void list_rows(const Work& work) {
   __syncthreads();
 }
 
-/// The row of the source at a position of that list.
-__device__ int listed_row(const Shared& shared, int position) {
+/// A position of that list: the row of the source, and the first row of the result that it belongs
+/// to.
+struct Listed {
+  int source;
+  int result;
+};
+
+__device__ Listed at_position(const Shared& shared, int position) {
   int row = 0;
   while (position >= shared.offsets[row + 1]) ++row;
-  return shared.begins[row] + position - shared.offsets[row];
+  return {shared.begins[row] + position - shared.offsets[row], row};
 }
 
 // As many taps as sizes ask for, of rows that follow one another: each is staged and combined once,
@@ -144,8 +152,7 @@ __device__ void resample_many(const Work& work, const Writer<T>& writer) {
   typename M::Total totals[kRows][3]{};
   for (int first = 0; first < needed; first += work.at_once()) {
     const int end = min(needed, first + work.at_once());
-    for (int next = first; next < end; ++next) work.stage(next - first, listed_row(shared, next));
-    __syncthreads();
+    work.stage(end - first, [&](int slot) { return at_position(shared, first + slot).source; });
     for (int next = first; next < end && work.is_visible; ++next) {
       Reader reader = work.reader(next - first);
       typename M::Row sums[3]{};
@@ -158,13 +165,18 @@ __device__ void resample_many(const Work& work, const Writer<T>& writer) {
           }
         }
       }
-      const int position = listed_row(shared, next);
+      const Listed listed = at_position(shared, next);
+      int last = listed.result;  // of the rows of the result that it belongs to
+      while (last + 1 < kRows && listed.source >= shared.firsts[last + 1] &&
+             listed.source < shared.firsts[last + 1] + shared.counts[last + 1]) {
+        ++last;
+      }
 #pragma unroll
       for (int row = 0; row < kRows; ++row) {
-        const int tap = position - shared.firsts[row];
-        if (tap < 0 || tap >= shared.counts[row]) continue;
+        if (row < listed.result || row > last) continue;
         for (int channel = 0; channel < 3; ++channel) {
-          M::add_row(totals[row][channel], work.row(row), tap, M::end(sums[channel]));
+          M::add_row(totals[row][channel], work.row(row), listed.source - shared.firsts[row],
+                     M::end(sums[channel]));
         }
       }
     }
@@ -227,7 +239,7 @@ template <class T, Kind kind>
 __global__ void __launch_bounds__(kThreads, blocks_for(kind))
     preprocess_kernel(const Source* __restrict__ sources, const std::int32_t* __restrict__ tables,
                       const float* __restrict__ normalized, const Format format, int first_image,
-                      T* __restrict__ output) {
+                      int most_rows, T* __restrict__ output) {
   __shared__ Shared shared;
   const int image = first_image + static_cast<int>(blockIdx.z);
   const Source source = sources[image];
@@ -235,17 +247,9 @@ __global__ void __launch_bounds__(kThreads, blocks_for(kind))
   const int column = static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x);
   const bool is_column = column < format.width;
   const Taps columns = taps_at(tables, source.columns, is_column ? column : 0);
-  Work work{source,
-            tables,
-            format,
-            image,
-            static_cast<int>(blockIdx.y) * kRows,
-            column,
-            columns,
-            is_column,
-            is_column && columns.count() > 0,
-            {},
-            shared};
+  Work work{source,    tables, format,  image,     static_cast<int>(blockIdx.y) * most_rows,
+            most_rows, column, columns, is_column, is_column && columns.count() > 0,
+            {},        shared};
   work.part = part_of(work);
   const Writer<T> writer(format, normalized, output);
   if (work.part.pixels == 0) {
@@ -274,19 +278,24 @@ void launch(const Source* sources, std::int64_t count, const Kinds& kinds,
             cudaStream_t stream) {
   constexpr std::int64_t kMostImages = 65535;  // a grid's largest z
   const auto columns = static_cast<unsigned>((format.width + kThreads - 1) / kThreads);
-  const auto rows = static_cast<unsigned>((format.height + kRows - 1) / kRows);
+  // Many rows share what a block does once; but a few images are to keep all SMs busy, too.
+  constexpr std::int64_t kBusy = 512;  // blocks
+  const std::int64_t all_rows = count * format.height * columns;
+  const int most_rows = static_cast<int>(
+      all_rows < kBusy ? 1 : (all_rows / kBusy < kRows ? all_rows / kBusy : kRows));
+  const auto rows = static_cast<unsigned>((format.height + most_rows - 1) / most_rows);
   for (std::int64_t first = 0; first < count; first += kMostImages) {
     const auto now =
         static_cast<unsigned>(count - first < kMostImages ? count - first : kMostImages);
     const dim3 grid(columns, rows, now);
     if (kinds.few) {
       preprocess_kernel<T, Kind::kFew><<<grid, kThreads, 0, stream>>>(
-          sources, tables, normalized, format, static_cast<int>(first), output);
+          sources, tables, normalized, format, static_cast<int>(first), most_rows, output);
       TRTFAST_CUDA(cudaGetLastError());
     }
     if (kinds.many) {
       preprocess_kernel<T, Kind::kMany><<<grid, kThreads, 0, stream>>>(
-          sources, tables, normalized, format, static_cast<int>(first), output);
+          sources, tables, normalized, format, static_cast<int>(first), most_rows, output);
       TRTFAST_CUDA(cudaGetLastError());
     }
   }

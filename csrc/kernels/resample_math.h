@@ -157,7 +157,6 @@ struct Math<Arithmetic::kArea> {
 template <>
 struct Math<Arithmetic::kBox> : WholeRow {
   using Total = int;
-  TRTFAST_BOTH static void add(Row& row, const Taps&, int, int pixel) { row += pixel; }
   TRTFAST_BOTH static void add_row(Total& total, const Taps&, int, Row row) { total += row; }
   /// @param share of one pixel; 0 where there are four, which OpenCV rounds half up.
   TRTFAST_BOTH static int value(Total total, float share) {

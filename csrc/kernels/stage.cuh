@@ -2,6 +2,8 @@
 // to write the result.
 #pragma once
 
+#include <cuda_pipeline.h>
+
 #include <cstddef>
 #include <cstdint>
 
@@ -10,8 +12,9 @@
 namespace trtfast::kernels {
 
 inline constexpr int kThreads = 256;
+inline constexpr int kWarp = 32;
 inline constexpr int kVector = 16;       // bytes that a thread loads at once
-inline constexpr int kRows = 8;          // of the result, that a block makes
+inline constexpr int kRows = 8;          // of the result, that a block makes at most
 inline constexpr int kStage = 30 << 10;  // bytes of shared memory for parts of the source's rows
 inline constexpr int kMostStaged = 64;   // of these rows at a time
 
@@ -66,20 +69,21 @@ struct Part {
   int pitch;   // bytes from one staged row to the next
 };
 
-/// Copies a part of a row to shared memory, in vectors where they lie within the image. What is
-/// outside of it is 0, and has no weight.
+/// Begins to copy a part of a row to shared memory, by the threads of a warp, in vectors where they
+/// lie within the image. What is outside of it is 0, and has no weight.
 /// @return where in `stage` its first pixel is.
-__device__ int stage_row(const Source& source, int row, const Part& part, std::uint8_t* stage) {
+__device__ inline int stage_row(const Source& source, int row, const Part& part,
+                                std::uint8_t* stage) {
   const auto size = static_cast<std::ptrdiff_t>(source.height) * source.width * 3;
   const auto begin = (static_cast<std::ptrdiff_t>(row) * source.width + part.first) * 3;
   const int shift =
       static_cast<int>((reinterpret_cast<std::uintptr_t>(source.pixels) + begin) % kVector);
   const int vectors = (shift + part.pixels * 3 + kVector - 1) / kVector;
-  for (int index = threadIdx.x; index < vectors; index += kThreads) {
+  for (int index = static_cast<int>(threadIdx.x) % kWarp; index < vectors; index += kWarp) {
     const std::ptrdiff_t at = begin - shift + index * kVector;
     auto* target = stage + index * kVector;
     if (at >= 0 && at + kVector <= size) {
-      *reinterpret_cast<uint4*>(target) = __ldg(reinterpret_cast<const uint4*>(source.pixels + at));
+      __pipeline_memcpy_async(target, source.pixels + at, kVector);
     } else {
       for (int byte = 0; byte < kVector; ++byte) {
         const std::ptrdiff_t one = at + byte;
@@ -155,6 +159,7 @@ struct Work {
   const Format& format;
   int image;
   int first_row;
+  int most_rows;  // up to kRows
   int column;
   Taps columns;
   bool is_column;   // within the result
@@ -162,14 +167,21 @@ struct Work {
   Part part;
   Shared& shared;
 
-  __device__ int rows() const { return min(kRows, format.height - first_row); }
+  __device__ int rows() const { return min(most_rows, format.height - first_row); }
   __device__ Taps row(int index) const { return taps_at(tables, source.rows, first_row + index); }
   /// How many rows are staged at once.
   __device__ int at_once() const { return min(kMostStaged, kStage / part.pitch); }
 
-  __device__ void stage(int slot, int row) const {
-    const int shift = stage_row(source, row, part, shared.stage + slot * part.pitch);
-    if (threadIdx.x == 0) shared.shifts[slot] = slot * part.pitch + shift;
+  /// Stages rows, a warp each, and waits until all are there.
+  template <class RowAt>
+  __device__ void stage(int count, const RowAt& row_at) const {
+    for (int slot = static_cast<int>(threadIdx.x) / kWarp; slot < count; slot += kThreads / kWarp) {
+      const int shift = stage_row(source, row_at(slot), part, shared.stage + slot * part.pitch);
+      if (threadIdx.x % kWarp == 0) shared.shifts[slot] = slot * part.pitch + shift;
+    }
+    __pipeline_commit();
+    __pipeline_wait_prior(0);
+    __syncthreads();
   }
   /// Of this thread's pixels in a staged row.
   __device__ Reader reader(int slot) const {

@@ -5,11 +5,12 @@ All engines share these functions, so the same call is right, or wrong, on each 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, ValuesView
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias, TypeVar
 
 import numpy as np
 
+from . import _core
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__ = [
     "check_shape",
     "image_preprocess",
     "joined",
+    "keep_stream",
     "largest_batch",
     "sets_of",
     "shapes_of",
@@ -189,6 +191,15 @@ def stream_handle(stream: Any) -> int:
     raise InputError(
         f"stream is {type(stream).__name__}; expected an int handle, or a stream of PyTorch or CuPy"
     )
+
+
+def keep_stream(results: Any, stream: Any) -> None:
+    """Have outputs that were made for the call keep the stream that fills them."""
+    if isinstance(results, Mapping):
+        results = results.values()
+    for result in results if isinstance(results, (tuple, ValuesView)) else (results,):
+        if isinstance(result, _core.DeviceArray):
+            result.keep(stream)
 
 
 def check_dtype(dtype: np.dtype[np.generic], spec: TensorSpec) -> None:

@@ -239,6 +239,8 @@ class Engine:
         if results is None:
             results = self._core.infer(self._prepare(inputs), out, handle, deadline)
         self._keeper.keep_news()
+        if stream is not None:
+            binding.keep_stream(results, stream)
         return results
 
     def infer_async(self, inputs: Any, *, deadline: float | None = None) -> InferenceFuture:

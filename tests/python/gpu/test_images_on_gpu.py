@@ -17,6 +17,11 @@ from imagery import random_image
 from on_gpu import METHODS, assert_gpu_equals_cpu, batches, specs
 from trtfast.preprocess import Preprocess
 
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.filterwarnings("ignore:.* does not list .* as supported"),
+]
+
 SIZE = (60, 44)
 
 
@@ -70,7 +75,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trtfast.build(onnx, preprocess=Preprocess(size=SIZE), **shapes)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def engine(plan: Path) -> Iterator[trtfast.Engine]:
     with trtfast.Engine(plan) as engine:
         yield engine

@@ -182,7 +182,7 @@ def test_a_callers_stream_is_worked_on_and_not_waited_for(to_device: ToDevice) -
         values = logits((8, 1000), "fp32") + np.float32(late)
         with torch.cuda.stream(stream):
             if late:
-                torch.cuda._sleep(500_000_000)
+                torch.cuda._sleep(2_000_000_000)
             array = to_device(values, "fp32", stream=stream)
             probabilities, yes = trtfast.softmax(array), trtfast.sigmoid(array, 0.3)
             assert not late or not stream.query()  # returned before its turn has come

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -110,3 +111,18 @@ def test_images_on_the_gpu_are_taken_where_they_are(gpu: Any, engine: Any) -> No
     other = random_image(9, 9, 1)
     given = engine.infer_images([Array(), other])
     assert np.array_equal(given, 2 * Preprocess(size=(4, 6))([image, other]) + 1)
+
+
+def test_an_array_on_the_gpu_keeps_the_owner_of_its_stream() -> None:
+    class Owner:
+        pass
+
+    owner = Owner()
+    seen = weakref.ref(owner)
+    array = Preprocess(size=(2, 2)).on_gpu(random_image(2, 2))
+    array.keep(owner)
+    array.keep(owner)
+    del owner
+    assert seen() is not None
+    del array
+    assert seen() is None
