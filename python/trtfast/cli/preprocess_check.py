@@ -81,11 +81,9 @@ def run_preprocess_check(
 
 
 def _print(rows: list[_Row]) -> None:
-    differences = ("largest", "mean", "equal")
     table = Table(
-        *("image", "height x width"),
-        *(f"pixels: {name}" for name in differences),
-        *(f"normalised: {name}" for name in differences),
+        *("image", "height x width", "pixels: largest", "mean", "equal"),
+        *("normalised: largest", "mean", "equal"),
     )
     for path, found, _ in rows:
         pixels, normalized = found.pixels, found.normalized

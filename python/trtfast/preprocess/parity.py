@@ -217,7 +217,8 @@ def _albumentations(spec: Preprocess, image: Image) -> tuple[Image, npt.NDArray[
     shape = (*spec.size, spec.channel_count)
     pixels = replace(rows, normalization="none").to_albumentations()(image=image)["image"]
     normalized = rows.to_albumentations()(image=image)["image"]
-    return pixels.reshape(shape), normalized.reshape(shape)
+    # Of "min_max" it gives float64, which a model gets as float32.
+    return pixels.reshape(shape), normalized.reshape(shape).astype(np.float32)
 
 
 def _torchvision(spec: Preprocess, image: Image) -> tuple[Image, npt.NDArray[Any]]:
@@ -239,6 +240,7 @@ def _torchvision(spec: Preprocess, image: Image) -> tuple[Image, npt.NDArray[Any
     try:
         from PIL import Image as pillow  # noqa: N813 - a module
         from torchvision import transforms
+        from torchvision.transforms import v2
     except ImportError as error:
         raise Error(
             f'torchvision or Pillow is not installed ({error}): pip install "trtfast[demo]"'
@@ -247,7 +249,7 @@ def _torchvision(spec: Preprocess, image: Image) -> tuple[Image, npt.NDArray[Any
     target = spec.resize_to or default_resize_to(spec)
     steps: list[Any] = []
     if spec.resize == "longest":
-        steps.append(transforms.Resize(None, mode, max_size=target))
+        steps.append(v2.Resize(None, mode, max_size=target))  # version 1 needs a size
     elif spec.resize != "none":
         steps.append(transforms.Resize(target, mode))
     steps.append(transforms.CenterCrop(spec.size))
