@@ -27,6 +27,14 @@ class CacheAction(str, Enum):
     clear = "clear"
 
 
+class Yardstick(str, Enum):
+    """What ``trtfast preprocess-check`` compares with."""
+
+    cpu = "cpu"
+    albumentations = "albumentations"
+    torchvision = "torchvision"
+
+
 Precision = Annotated[str, typer.Option(help="fp32, fp16 or bf16.")]
 Backend = Annotated[str, typer.Option(help="auto, tensorrt or tensorrt_rtx.")]
 ModelName = Annotated[
@@ -152,6 +160,30 @@ def check(
         console.print(f"  {problem}")
     console.print(f"Next: {verdict.advice}" if verdict.advice else "It can be loaded here.")
     raise typer.Exit(0 if verdict.loads else 1)
+
+
+@app.command()
+def preprocess_check(
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    spec: Annotated[
+        Path, typer.Option(help="JSON of a Preprocess or of albumentations, a passport or a plan.")
+    ],
+    reference: Annotated[
+        Yardstick, typer.Option(help="What to compare with; cpu is trtfast's own CPU path.")
+    ] = Yardstick.cpu,
+    difference: Annotated[
+        Path | None, typer.Option(help="A folder for pictures of the differences, amplified.")
+    ] = None,
+    tolerance: Annotated[
+        int, typer.Option(help="Allowed of each pixel value, in 1/255; beyond it, status 1.", min=0)
+    ] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare the GPU's preprocessing of images with the CPU's."""
+    from .preprocess_check import run_preprocess_check
+
+    is_within = run_preprocess_check(spec, images, reference.value, difference, tolerance, as_json)
+    raise typer.Exit(0 if is_within else 1)
 
 
 @app.command()

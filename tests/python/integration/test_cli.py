@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -172,7 +173,7 @@ def test_errors_show_their_traceback_when_asked(trt: Command) -> None:
 
 def test_help_lists_the_commands(trt: Command) -> None:
     printed = trt("--help").stdout
-    for name in ("demo", "doctor", "export", "build", "run", "inspect"):
+    for name in ("demo", "doctor", "export", "build", "run", "inspect", "preprocess-check"):
         assert re.search(rf"^\W*{name}\b", printed, re.MULTILINE), name
 
 
@@ -256,6 +257,14 @@ def test_run_on_images(trt: Command, classifier: Path) -> None:
     options = ["--backend", "reference", "--top", "1"]
     printed = trt("run", classifier, "red.png", "blue.png", *options).stdout
     assert re.findall(r"index: (\d)", printed) == ["0", "1"]
+
+
+@without_gpu
+def test_preprocess_check_says_that_there_is_no_gpu(trt: Command, folder: Path) -> None:
+    (folder / "spec.json").write_text(json.dumps(trtfast.Preprocess().to_dict()))
+    cv2.imwrite(str(folder / "grey.png"), np.full((9, 8, 3), 128, np.uint8))
+    options = ["preprocess-check", "--spec", "spec.json", "grey.png"]
+    assert "no GPU can be used here" in trt.fails("UnsupportedDeviceError", *options)
 
 
 def test_export(trt: Command) -> None:
