@@ -25,7 +25,17 @@ _QUERY = (
     "temperature.gpu",
     "memory.used",
 )
-_PACKAGES = ("numpy", "onnx", "torchvision", "triton", "cupy-cuda13x", "cupy-cuda12x")
+_PACKAGES = (
+    "numpy",
+    "onnx",
+    "torchvision",
+    "triton",
+    "cupy-cuda13x",
+    "cupy-cuda12x",
+    "albumentations",
+    "opencv-python",
+    "opencv-python-headless",
+)
 
 
 def describe() -> dict[str, Any]:

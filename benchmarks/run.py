@@ -28,6 +28,7 @@ import engines
 import floor
 import memory
 import overhead
+import preprocess
 import pytorch
 import startup
 import steady
@@ -45,7 +46,7 @@ TIMED = {
     "infer": engines.contenders,
     "torch": pytorch.contenders,
 }
-PER_BATCH = ("ceiling", "threads", "asyncio")
+PER_BATCH = ("images", "ceiling", "threads", "asyncio")
 PER_MODEL = ("steady", "memory", "startup")
 PARTS = (*TIMED, *PER_BATCH, *PER_MODEL, "overhead")
 
@@ -127,6 +128,8 @@ def main() -> int:
         calls = 1000 if options.quick else steady.CALLS
         if "overhead" in options.parts:
             report.part("overhead", lambda: overhead.measure(folder, calls, options.seconds))
+        if "images" in options.parts:  # what no model takes part in
+            report.part("kernels", lambda: preprocess.measure_kernels(2 if options.quick else 5))
         for name in options.models:
             measure_model(report, name, folder, options, calls)
     print("\n" + "\n".join(targets.latencies(report.rows)))
@@ -197,6 +200,7 @@ def measure_batch(
         report.part(prefix, latency)
     seconds = min(options.seconds, 0.5)
     parts: dict[str, Callable[[], Iterable[Row]]] = {
+        "images": lambda: preprocess.measure(workload, size, options.seconds),
         "ceiling": lambda: ceiling.measure(workload, size, seconds),
         "threads": lambda: concurrency.measure_threads(workload, size, seconds),
         "asyncio": lambda: concurrency.measure_asyncio(workload, size, seconds),

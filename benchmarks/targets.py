@@ -47,8 +47,17 @@ class _Ratio:
     bounds: Mapping[int, float]
     at_least: bool = False
     key: str = "median"
+    models: tuple[str, ...] = (MODEL,)  # that the bounds are for
 
 
+_IMAGES = (f"{MODEL}/480x640",)
+_PEERS: Mapping[str, Mapping[int, float]] = {
+    "albumentations-1core": {32: 20},
+    "albumentations-arithmetic-1core": {32: 20},
+    "albumentations-16threads": {},
+    "albumentations-arithmetic-16threads": {},
+    "torchvision-gpu": {},
+}
 _RATIOS = (
     _Ratio("infer from NumPy / floor", "trtfast-numpy", "floor", {1: 1.06, 32: 1.10}),
     _Ratio("infer from page-locked / floor", "trtfast-pinned", "floor", {1: 1.02, 32: 1.02}),
@@ -63,6 +72,23 @@ _RATIOS = (
         {1: 1.25, 32: 1},
         at_least=True,
     ),
+    _Ratio(
+        "preprocessing / floor",
+        "trtfast",
+        "floor",
+        {128: 1.5},
+        models=("kernels/linear/480x640", "kernels/linear/1080x1920"),
+    ),
+    _Ratio(
+        "infer_images / page-locked", "infer-images", "engine-pinned", {32: 1.25}, models=_IMAGES
+    ),
+    _Ratio("infer_images / transfer", "infer-images", "transfer-floor", {}),
+    *(
+        _Ratio(
+            f"{peer} / infer_images", peer, "infer-images", bounds, at_least=True, models=_IMAGES
+        )
+        for peer, bounds in _PEERS.items()
+    ),
 )
 _THREADS = ("threads8", "threads8-lanes2", "threads8-lanes4", "threads8-pinned-out")
 
@@ -71,11 +97,10 @@ def reached(rows: Rows) -> Iterator[Reached]:
     """Compute every figure that a run's rows allow."""
     for prefix in sorted({name.rsplit("/", 1)[0] for name in rows if "/batch" in name}):
         model, batch = prefix.split("/batch")
-        bounded = model == MODEL
         for ratio in _RATIOS:
             over, under = (rows.get(f"{prefix}/{name}") for name in (ratio.over, ratio.under))
             if over is not None and under is not None:
-                bound = ratio.bounds.get(int(batch)) if bounded else None
+                bound = ratio.bounds.get(int(batch)) if model in ratio.models else None
                 value = over[ratio.key] / under[ratio.key]
                 yield Reached(f"{prefix}: {ratio.what}", value, "x", bound, ratio.at_least)
         ceiling = rows.get(f"{prefix}/ceiling")
@@ -84,7 +109,7 @@ def reached(rows: Rows) -> Iterator[Reached]:
             if ceiling is not None and threads is not None:
                 value = threads["throughput"] / ceiling["throughput"]
                 what = f"{prefix}: {name} ({threads['lanes']} lanes) / ceiling"
-                yield Reached(what, value, "x", 0.95 if bounded else None, at_least=True)
+                yield Reached(what, value, "x", 0.95 if model == MODEL else None, at_least=True)
     for name, row in rows.items():
         yield from _single(name, row)
 
