@@ -17,6 +17,7 @@ __all__: list[str] = [
     "Device",
     "DeviceArray",
     "Engine",
+    "ImageRecipe",
     "LayerInfo",
     "Library",
     "PendingCall",
@@ -28,9 +29,11 @@ __all__: list[str] = [
     "devices",
     "driver_version",
     "infer_async",
+    "infer_images",
     "inspect",
     "merge_timings",
     "pinned_array",
+    "preprocess",
     "set_log_threshold",
     "sigmoid",
     "softmax",
@@ -109,7 +112,7 @@ class BuildResult:
 
 class DeviceArray:
     """
-    An array on the GPU, for other libraries to take without a copy: torch.from_dlpack(x), cupy.from_dlpack(x). Streams that use it must live as long as it does.
+    An array on the GPU, for other libraries to take without a copy: torch.from_dlpack(x), cupy.from_dlpack(x). Streams that use it must live as long as it does, which those of PyTorch and CuPy do by themselves.
     """
     def __dlpack__(
         self,
@@ -123,6 +126,10 @@ class DeviceArray:
     def copy_to_host(self) -> numpy.ndarray:
         """
         A NumPy copy, once the array is filled.
+        """
+    def keep(self, owner: typing.Any) -> None:
+        """
+        Keeps the owner of a stream as long as the array.
         """
     @property
     def __cuda_array_interface__(self) -> dict: ...
@@ -193,12 +200,6 @@ class Engine:
         """
         Runs; None where inputs are not exactly what the engine takes.
         """
-    def infer_images(
-        self, images: numpy.typing.NDArray[numpy.uint8], table: numpy.typing.NDArray[numpy.float32]
-    ) -> typing.Any:
-        """
-        Images uint8 (n, height, width, 3), with their table.
-        """
     def inspect(self) -> str:
         """
         The engine inspector's JSON.
@@ -244,6 +245,25 @@ class Engine:
     def inputs(self) -> list[TensorSpec]: ...
     @property
     def outputs(self) -> list[TensorSpec]: ...
+
+class ImageRecipe:
+    """
+    What images become on the GPU.
+    """
+    def __init__(
+        self,
+        *,
+        interpolation: str,
+        size: tuple[
+            typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex
+        ],
+        channels: str,
+        layout: str,
+        fill: typing.Annotated[
+            collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"
+        ],
+        normalized: numpy.typing.NDArray[numpy.float32] | None,
+    ) -> None: ...
 
 class PendingCall:
     """
@@ -310,6 +330,22 @@ def infer_async(
     Begins a call; None where inputs are not exactly what the engine takes.
     """
 
+def infer_images(
+    engine: Engine,
+    recipe: ImageRecipe,
+    images: list,
+    geometry: numpy.typing.NDArray[numpy.int32],
+    maps: collections.abc.Sequence[
+        tuple[
+            typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+            typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+        ]
+    ],
+) -> typing.Any:
+    """
+    Runs an engine on images, each with its geometry: the height and width that it is resized to, the row and column where the result begins in that, and whether Pillow combines rows before columns.
+    """
+
 def inspect(
     library: Library,
     plan: typing_extensions.Buffer,
@@ -334,6 +370,24 @@ def pinned_array(
 ) -> numpy.ndarray:
     """
     A page-locked NumPy array of zeros, which the GPU reads and writes by itself.
+    """
+
+def preprocess(
+    recipe: ImageRecipe,
+    images: list,
+    geometry: numpy.typing.NDArray[numpy.int32],
+    maps: collections.abc.Sequence[
+        tuple[
+            typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+            typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+        ]
+    ],
+    *,
+    dtype: str,
+    device: typing.SupportsInt | typing.SupportsIndex,
+) -> DeviceArray:
+    """
+    The tensor that an engine would get, on the GPU.
     """
 
 def set_log_threshold(severity: typing.SupportsInt | typing.SupportsIndex) -> None:

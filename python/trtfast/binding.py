@@ -304,9 +304,9 @@ def joined(parts: Sequence[Outputs], specs: Sequence[TensorSpec]) -> Outputs:
     if not parts:
         empty = [np.empty((0, *(max(size, 0) for size in s.shape[1:])), s.dtype) for s in specs]
         return empty[0] if len(empty) == 1 else tuple(empty)
-    if isinstance(parts[0], tuple):
-        return tuple(np.concatenate(rows) for rows in zip(*parts, strict=True))
-    return np.concatenate(parts)
+    rows = [part if isinstance(part, tuple) else (part,) for part in parts]
+    arrays: tuple[Array, ...] = tuple(map(np.concatenate, zip(*rows, strict=True)))
+    return arrays[0] if len(arrays) == 1 else arrays
 
 
 def _takes(names: Sequence[str]) -> str:

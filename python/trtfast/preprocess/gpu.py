@@ -112,15 +112,17 @@ def _map(before: int, after: int) -> Map:
 
 def _begins_with_rows(spec: Preprocess, before: tuple[int, int], after: tuple[int, int]) -> bool:
     """Whether Pillow resizes columns after rows, which changes what it rounds."""
-    if spec.interpolation not in PIL_FILTERS or not _pillow_chooses():
-        return False
     lost_rows, lost_columns = (old - new for old, new in zip(before, after, strict=True))
-    return lost_rows > 0 and lost_rows > 2 * lost_columns
+    if spec.interpolation not in PIL_FILTERS or lost_rows <= 0:
+        return False
+    if _pillow_chooses():
+        return lost_rows > 2 * lost_columns
+    return before[0] > 100 * before[1]  # older ones only where an image is very narrow
 
 
 @lru_cache
 def _pillow_chooses() -> bool:
-    """Whether the Pillow at hand looks for the quicker order, as 13.0 was seen to and 12.3 not."""
+    """Whether the Pillow at hand looks for the quicker order, as 13.0 was seen to, unlike 12.3."""
     try:
         from PIL import __version__
     except ImportError:

@@ -51,8 +51,12 @@ def to_device(doublings: Callable[[str], trtfast.Engine]) -> ToDevice:
 
     dtypes = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
-    def give(values: np.ndarray, precision: str, **options: Any) -> trtfast.DeviceArray:
+    def give(
+        values: np.ndarray, precision: str, *, delay: int = 0, **options: Any
+    ) -> trtfast.DeviceArray:
         halves = torch.from_numpy(values.astype(np.float32) / 2).cuda().to(dtypes[precision])
+        if delay > 0:
+            torch.cuda._sleep(delay)
         array = doublings(precision).infer(halves, **options)
         assert isinstance(array, trtfast.DeviceArray)
         assert array.dtype == DTYPES[precision]
@@ -181,9 +185,8 @@ def test_a_callers_stream_is_worked_on_and_not_waited_for(to_device: ToDevice) -
     for late in (False, True):  # first so that nothing is made ready below
         values = logits((8, 1000), "fp32") + np.float32(late)
         with torch.cuda.stream(stream):
-            if late:
-                torch.cuda._sleep(2_000_000_000)
-            array = to_device(values, "fp32", stream=stream)
+            delay = 500_000_000 if late else 0
+            array = to_device(values, "fp32", delay=delay, stream=stream)
             probabilities, yes = trtfast.softmax(array), trtfast.sigmoid(array, 0.3)
             assert not late or not stream.query()  # returned before its turn has come
         assert_same(trtfast.top_k(array), trtfast.top_k(values))  # this waits
