@@ -40,8 +40,13 @@ Contexts::Contexts(std::shared_ptr<const Object> engine, std::span<const std::by
                  "IRuntimeConfig::setRuntimeCache", scope);
 }
 
+std::unique_lock<std::mutex> lock_compiler() {
+  static auto* mutex = new std::mutex;  // leaked: engines may outlive statics
+  return std::unique_lock(*mutex);
+}
+
 std::unique_lock<std::mutex> Contexts::compiling() const {
-  return compiles() ? std::unique_lock(mutex_) : std::unique_lock<std::mutex>();
+  return compiles() ? lock_compiler() : std::unique_lock<std::mutex>();
 }
 
 Object Contexts::make() const {

@@ -12,6 +12,11 @@
 
 namespace trtfast {
 
+/// Held while TensorRT-RTX loads an engine or compiles kernels, and while what it compiled is read:
+/// it does not stand all of these at once. One for the process, since what engines share is not
+/// known.
+[[nodiscard]] std::unique_lock<std::mutex> lock_compiler();
+
 class Contexts {
  public:
   /// @param kernels what kernels() gave in an earlier process; may be empty. TensorRT ignores those
@@ -29,9 +34,8 @@ class Contexts {
   static void set_activations(const tensorrt::Object& context, std::byte* memory,
                               std::size_t bytes);
 
-  /// Held while a context compiles kernels, which is when it is made and when it first meets a
-  /// shape: TensorRT-RTX does not stand it that what is compiled is read meanwhile. Holds nothing
-  /// where TensorRT compiles none.
+  /// lock_compiler(), held while a context is made and when it first meets a shape. Holds nothing
+  /// where TensorRT compiles no kernels.
   [[nodiscard]] std::unique_lock<std::mutex> compiling() const;
 
   /// Whether TensorRT compiles kernels here, so that there is something to keep.
@@ -45,7 +49,6 @@ class Contexts {
   // TensorRT-RTX's runtime cache; the configuration refers to it, so it is declared first.
   std::optional<tensorrt::Object> cache_;
   std::optional<tensorrt::Object> config_;
-  mutable std::mutex mutex_;  // of what is compiled
 };
 
 }  // namespace trtfast
