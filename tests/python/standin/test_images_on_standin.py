@@ -6,14 +6,17 @@ import weakref
 from pathlib import Path
 from typing import Any, ClassVar
 
+import albumentations as A  # noqa: N812
 import numpy as np
 import pytest
+import skimage.data
+from albumentations.pytorch import ToTensorV2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fake_gpu
 import trtfast
-from imagery import encoded, random_image
+from imagery import assert_bit_equal, encoded, random_image
 from on_gpu import METHODS, assert_gpu_equals_cpu, batches, specs
 from trtfast.errors import InputError
 from trtfast.preprocess import Preprocess
@@ -40,6 +43,18 @@ def test_larger_images(method: Any, source: tuple[int, int], size: tuple[int, in
 def test_whole_ratios(method: Any, ratio: int) -> None:
     spec = Preprocess(size=(6, 9), interpolation=method)
     assert_gpu_equals_cpu(spec, [random_image(6 * ratio, 9 * ratio)])
+
+
+def test_photographs_become_what_albumentations_makes_of_them() -> None:
+    transform = A.Compose([A.Resize(224, 224), A.Normalize(), ToTensorV2()])
+    photographs = [
+        getattr(skimage.data, name)()
+        for name in ("astronaut", "cat", "chelsea", "coffee", "rocket")
+    ]
+    images = [*photographs, *(random_image(90 + 7 * n, 400 - 3 * n, n) for n in range(100))]
+    spec = Preprocess.from_albumentations(transform)
+    wanted = np.stack([transform(image=image)["image"].numpy() for image in images])
+    assert_bit_equal(spec.on_gpu(images).copy_to_host(), wanted)
 
 
 IMAGE_MODEL = b"""input x float32 -1,3,4,6
