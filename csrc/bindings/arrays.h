@@ -59,8 +59,11 @@ class Kept {
   Kept& operator=(const Kept&) = delete;
   ~Kept() {
     if (objects_.empty() || is_finalizing()) return;
-    const py::gil_scoped_acquire acquired;
-    for (auto* object : objects_) Py_DECREF(object);
+    try {
+      const py::gil_scoped_acquire acquired;
+      for (auto* object : objects_) Py_DECREF(object);
+    } catch (...) {  // NOLINT(bugprone-empty-catch): Python refuses the GIL; they are leaked
+    }
   }
   /// With the GIL. What is kept already is not kept again.
   void add(py::handle object) {

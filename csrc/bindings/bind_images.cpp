@@ -102,6 +102,7 @@ Given read_images(const py::list& objects, const Words& geometry,
   }
   Given given;
   const auto is_foreign = [](py::handle object) { return !py::isinstance<py::array>(object); };
+  // NOLINTNEXTLINE(modernize-use-ranges): a Python list's iterators are none of a range's
   if (std::any_of(objects.begin(), objects.end(), is_foreign)) {
     const ReleasedGil released;
     given.junction = cuda::Junction::of(device);

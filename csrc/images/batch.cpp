@@ -66,6 +66,7 @@ Batch::Batch(std::shared_ptr<const Recipe> recipe, std::vector<Image> images)
   for (const auto& source : sources_) {
     (kernels::fixed_taps(source.arithmetic) > 0 ? kinds_.few : kinds_.many) = true;
   }
+  // NOLINTBEGIN(cppcoreguidelines-prefer-member-initializer): one follows from the other
   words_at_ = aligned(sources_.size() * sizeof(kernels::Source));
   normalized_at_ = aligned(words_at_ + (words * sizeof(std::int32_t)));
   described_ = aligned(normalized_at_ + recipe_->normalized().size_bytes());
@@ -77,8 +78,9 @@ Batch::Batch(std::shared_ptr<const Recipe> recipe, std::vector<Image> images)
   scratch_at_ = sent_;
   held_ = scratch_at_;
   if (recipe_->normalized().empty()) {
-    held_ += images_.size() * (format.values() + 2 * sizeof(std::int32_t)) + kAlignment;
+    held_ += (images_.size() * (format.values() + (2 * sizeof(std::int32_t)))) + kAlignment;
   }
+  // NOLINTEND(cppcoreguidelines-prefer-member-initializer)
 }
 
 std::vector<std::int64_t> Batch::shape() const {

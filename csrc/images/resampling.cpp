@@ -16,7 +16,7 @@ namespace {
 
 using kernels::Arithmetic;
 
-constexpr float kOne = 1 << kernels::kBits;
+constexpr float kOne = 1U << unsigned{kernels::kBits};
 
 /// What one position is made of: pixels from `first` on.
 struct Weights {
@@ -141,8 +141,7 @@ Weights area(const View& view, int position) {
     found.words.push_back(bits(static_cast<float>(1.0 / cell)));
   }
   if (end - last > kLeast) {
-    found.words.push_back(
-        bits(static_cast<float>(std::min(std::min(end - last, 1.), cell) / cell)));
+    found.words.push_back(bits(static_cast<float>(std::min({end - last, 1., cell}) / cell)));
   }
   return found;
 }
@@ -172,14 +171,17 @@ double filter(Interpolation interpolation, double x) {
   return x < 2 ? (((((x - 5) * x) + 8) * x) - 4) * kA : 0;
 }
 
+/// As a cast to int does.
+std::int32_t cut(double value) { return static_cast<std::int32_t>(value); }
+
 Weights pillow(Interpolation interpolation, const View& view, int position) {
-  constexpr double kPillowOne = 1 << kernels::kPillowBits;
+  constexpr double kPillowOne = 1U << unsigned{kernels::kPillowBits};
   const double scale = static_cast<double>(view.from) / view.to;
   const double stretch = std::max(scale, 1.0);
   const double reach = reach_of(interpolation) * stretch;
   const double centre = (position + 0.5) * scale;
-  const auto first = std::max(static_cast<std::int32_t>(centre - reach + 0.5), 0);
-  const auto end = std::min(static_cast<std::int32_t>(centre + reach + 0.5), view.from);
+  const auto first = std::max(cut(centre - reach + 0.5), 0);
+  const auto end = std::min(cut(centre + reach + 0.5), view.from);
   std::vector<double> weights;
   double total = 0;
   for (auto pixel = first; pixel < end; ++pixel) {
@@ -206,7 +208,8 @@ std::int32_t nearest(const View& view, int position) {
 // says it.
 std::int32_t nearest_exact(const View& view, int position) {
   const std::int64_t twice = ((2 * std::int64_t{position}) + 1) * view.from;
-  return static_cast<std::int32_t>(std::min<std::int64_t>(twice / (2 * view.to), view.from - 1));
+  return static_cast<std::int32_t>(
+      std::min<std::int64_t>(twice / (2 * std::int64_t{view.to}), view.from - 1));
 }
 
 Weights weights_of(Interpolation interpolation, const Method& method, Direction direction,
@@ -236,7 +239,8 @@ Weights weights_of(Interpolation interpolation, const Method& method, Direction 
       return {position * ratio, std::vector<std::int32_t>(static_cast<std::size_t>(ratio), 1)};
     }
     case Arithmetic::kPillow: {
-      if (view.from == view.to) return {position, {1 << kernels::kPillowBits}};
+      if (view.from == view.to)
+        return {position, {std::int32_t{1U << unsigned{kernels::kPillowBits}}}};
       return pillow(interpolation, view, position);
     }
   }

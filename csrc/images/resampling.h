@@ -36,7 +36,7 @@ struct Size {
 
 /// The arithmetic by which an image is resized.
 struct Method {
-  kernels::Arithmetic arithmetic;
+  kernels::Arithmetic arithmetic = kernels::Arithmetic::kCopy;
   float share = 0;  // of one pixel, for kBox; 0 where there are four
 };
 

@@ -40,10 +40,11 @@ TRTFAST_BOTH void resample_directly(const Source& source, const Taps& rows, cons
   using M = Math<arithmetic>;
   const auto pixel = [&](int row, int column, int channel) -> int {
     const int y = clamped(rows.first() + row, source.height - 1);
-    const std::size_t at = static_cast<std::size_t>(y) * static_cast<std::size_t>(source.width) +
+    const std::size_t at = (static_cast<std::size_t>(y) * static_cast<std::size_t>(source.width)) +
                            static_cast<std::size_t>(columns.first() + column);
-    return source.pixels[at * 3 + static_cast<std::size_t>(channel)];
+    return source.pixels[(at * 3) + static_cast<std::size_t>(channel)];
   };
+  // NOLINTBEGIN(readability-suspicious-call-argument): tables and taps have the same names
   for (int channel = 0; channel < 3; ++channel) {
     typename M::Total total{};
     if (arithmetic == Arithmetic::kPillow && source.rows_first) {
@@ -66,6 +67,7 @@ TRTFAST_BOTH void resample_directly(const Source& source, const Taps& rows, cons
     }
     rgb[channel] = M::value(total, source.share);
   }
+  // NOLINTEND(readability-suspicious-call-argument)
 }
 
 }  // namespace trtfast::kernels

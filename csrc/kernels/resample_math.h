@@ -13,6 +13,8 @@
 #define TRTFAST_BOTH
 #endif
 
+// Kernels' arithmetic, in int as OpenCV and Pillow have it.
+// NOLINTBEGIN(bugprone-signed-bitwise,bugprone-implicit-widening-of-multiplication-result,cppcoreguidelines-init-variables,readability-avoid-nested-conditional-operator,readability-math-missing-parentheses,readability-named-parameter,hicpp-*)
 namespace trtfast::kernels {
 
 /// How pixels are combined, first along the columns of a row and then along rows. OpenCV's, but for
@@ -187,3 +189,4 @@ TRTFAST_BOTH inline int grey(int red, int green, int blue) {
 }
 
 }  // namespace trtfast::kernels
+// NOLINTEND(bugprone-signed-bitwise,bugprone-implicit-widening-of-multiplication-result,cppcoreguidelines-init-variables,readability-avoid-nested-conditional-operator,readability-math-missing-parentheses,readability-named-parameter,hicpp-*)

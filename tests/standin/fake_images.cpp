@@ -54,12 +54,13 @@ int channel_of(const Pixel& pixel, Channels channels, int channel) {
 void make_image(const Call& call, std::int64_t image) {
   const Source& source = call.sources[image];
   const Format& format = call.format;
-  const int depth = format.depth();
-  const std::size_t first = static_cast<std::size_t>(image) * format.values();
-  const auto index_of = [&](int row, int column, int channel) {
-    const auto planar = ((static_cast<std::size_t>(channel) * format.height) + row) * format.width;
-    const auto packed = ((static_cast<std::size_t>(row) * format.width) + column) * depth;
-    return first + (format.layout == Layout::kNchw ? planar + column : packed + channel);
+  const auto depth = static_cast<std::size_t>(format.depth());
+  const auto width = static_cast<std::size_t>(format.width);
+  const std::size_t plane = format.values() / depth;
+  const auto index_of = [&](int row, int column, std::size_t channel) {
+    const std::size_t pixel =
+        (static_cast<std::size_t>(row) * width) + static_cast<std::size_t>(column);
+    return format.layout == Layout::kNchw ? (channel * plane) + pixel : (pixel * depth) + channel;
   };
   std::vector<int> values(format.values());
   for (int row = 0; row < format.height; ++row) {
@@ -67,20 +68,21 @@ void make_image(const Call& call, std::int64_t image) {
     for (int column = 0; column < format.width; ++column) {
       const Taps columns = taps_at(call.tables, source.columns, column);
       const Pixel pixel = resampled(source, rows, columns, format);
-      for (int channel = 0; channel < depth; ++channel) {
-        values[index_of(row, column, channel) - first] =
-            channel_of(pixel, format.channels, channel);
+      for (std::size_t channel = 0; channel < depth; ++channel) {
+        values[index_of(row, column, channel)] =
+            channel_of(pixel, format.channels, static_cast<int>(channel));
       }
     }
   }
   const auto [least, most] = std::ranges::minmax(values);
-  const std::size_t plane = format.values() / static_cast<std::size_t>(depth);
+  const std::size_t first = static_cast<std::size_t>(image) * format.values();
   for (std::size_t at = 0; at < values.size(); ++at) {
     const std::size_t channel = format.layout == Layout::kNchw ? at / plane : at % depth;
+    const auto value = static_cast<std::size_t>(values[at]);
     if (call.dtype == tensorrt::DataType::kUint8) {
-      static_cast<std::uint8_t*>(call.output)[first + at] = static_cast<std::uint8_t>(values[at]);
+      static_cast<std::uint8_t*>(call.output)[first + at] = static_cast<std::uint8_t>(value);
     } else if (call.normalized != nullptr) {
-      static_cast<float*>(call.output)[first + at] = call.normalized[(channel * 256) + values[at]];
+      static_cast<float*>(call.output)[first + at] = call.normalized[(channel * 256) + value];
     } else {
       static_cast<float*>(call.output)[first + at] =
           static_cast<float>((values[at] - least) / (static_cast<double>(most - least) + 1e-4));
@@ -115,7 +117,8 @@ void preprocess(const Source* sources, std::int64_t count, const Kinds& kinds,
     for (std::int64_t image = 0; image < call.count; ++image) {
       const Source& source = call.sources[image];
       if (!(fixed_taps(source.arithmetic) > 0 ? kinds.few : kinds.many)) continue;  // not launched
-      const std::size_t bytes = static_cast<std::size_t>(source.height) * source.width * 3;
+      const std::size_t bytes =
+          static_cast<std::size_t>(source.height) * static_cast<std::size_t>(source.width) * 3;
       const auto pixels = fake_cuda::range_of(source.pixels, bytes);
       if (!pixels.on_device() || !pixels.inside) {
         fake_cuda::fault("kernels::preprocess: an image's pixels are out of bounds");
