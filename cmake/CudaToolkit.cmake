@@ -40,10 +40,14 @@ else()
 endif()
 message(STATUS "nvcc ${TRTFAST_NVCC}")
 
+set(TRTFAST_CUDA_ARCHITECTURES 75 80 86 89 90 100 120 CACHE STRING
+  "Compute capabilities that kernels are compiled for, in ascending order")
+
 # CMake's own CUDA language links test programs in ways that the packages on PyPI do not allow.
 function(trtfast_add_kernels target)
-  set(architectures -gencode=arch=compute_120,code=compute_120)  # PTX for what comes after
-  foreach(capability 75 80 86 89 90 100 120)
+  list(GET TRTFAST_CUDA_ARCHITECTURES -1 newest)  # as PTX too, for what comes after
+  set(architectures -gencode=arch=compute_${newest},code=compute_${newest})
+  foreach(capability ${TRTFAST_CUDA_ARCHITECTURES})
     list(APPEND architectures -gencode=arch=compute_${capability},code=sm_${capability})
   endforeach()
   foreach(source ${ARGN})
