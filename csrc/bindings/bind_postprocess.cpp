@@ -145,13 +145,14 @@ std::tuple<Indices, Floats, Floats> top_k(DeviceArray& array, std::int64_t k) {
     throw InputError("logits have " + std::to_string(logits.classes) + " classes: too many");
   }
   const std::int64_t places = logits.rows * k;
-  Floats block((2 * places) + logits.rows);
+  const std::int64_t entries = (2 * places) + logits.rows;
+  Floats block(entries);
   float* const target = block.mutable_data();
   static_assert(sizeof(float) == sizeof(std::int32_t));
   {
     const ReleasedGil released;
     const Work work(array);
-    const auto found = work.allocate(static_cast<std::size_t>(block.nbytes()));
+    const auto found = work.allocate(static_cast<std::size_t>(entries) * sizeof(float));
     auto* const confidences = reinterpret_cast<float*>(found.data());
     float* const peaks = confidences + places;
     auto* const indices = reinterpret_cast<std::int32_t*>(peaks + logits.rows);
