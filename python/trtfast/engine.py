@@ -13,14 +13,11 @@ from . import backend as backends
 from .errors import EngineIncompatibleError, InputError
 from .preprocess import Preprocess
 from .report import EngineStats, LayerTime, MemoryReport
-from .spec import ShapeRange, TensorSpec
+from .spec import Closing, ShapeRange, TensorSpec
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
-    from types import TracebackType
-
-    from typing_extensions import Self
 
     from .binding import Shapes
     from .futures import InferenceFuture
@@ -31,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Engine"]
 
 
-class Engine:
+class Engine(Closing):
     """A TensorRT engine on a GPU.
 
     One engine serves calls from any number of threads, and from asyncio; each call runs on a lane
@@ -432,17 +429,6 @@ class Engine:
         """Return inputs as the core takes them, cast and copied; or tell their fault."""
         bound = binding.bind(inputs, self._accepted)
         return bound if isinstance(inputs, Mapping) else tuple(bound.values())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

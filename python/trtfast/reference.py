@@ -13,15 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 import numpy as np
 
 from . import binding
-from .binding import bind, unbind
+from .binding import bind, joined, unbind
 from .errors import ClosedError, Error, InputError
-from .spec import TensorSpec
+from .spec import Closing, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
-
-    from typing_extensions import Self
 
     from .preprocess import Images, Preprocess
     from .spec import Array, Inputs, Outputs
@@ -49,7 +46,7 @@ _ML_TYPES = (
 )
 
 
-class ReferenceEngine:
+class ReferenceEngine(Closing):
     """Runs an ONNX model on the CPU, with the interface of :class:`trtfast.Engine`.
 
     Safe to use from many threads. As a context manager it closes at the end of the block.
@@ -183,23 +180,12 @@ class ReferenceEngine:
         if good:
             outputs = self.infer(preprocess(good).astype(spec.dtype, copy=False))
         else:  # all were skipped: no rows, and what the model gives without is not asked
-            outputs = unbind({out.name: _no_rows(out) for out in self._outputs}, ())
+            outputs = joined([], self._outputs)
         return outputs if on_error == "raise" else (outputs, errors)
 
     def close(self) -> None:
         """Release the model; a second call does nothing."""
         self._session = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _to_ort(self, array: Array) -> Any:
         for _, name, number in _ML_TYPES:
@@ -248,10 +234,6 @@ def _spec(node: Any, model: str) -> TensorSpec:
     return TensorSpec(
         node.name, dtype, tuple(size if isinstance(size, int) else -1 for size in node.shape)
     )
-
-
-def _no_rows(spec: TensorSpec) -> Array:
-    return np.empty((0, *(max(size, 0) for size in spec.shape[1:])), spec.dtype)
 
 
 def _to_numpy(value: Any, spec: TensorSpec) -> Array:

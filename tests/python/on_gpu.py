@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from hypothesis import strategies as st
@@ -10,27 +10,25 @@ from hypothesis import strategies as st
 from imagery import fractions, positives, sources
 from trtfast.errors import InputError
 from trtfast.preprocess import Preprocess
+from trtfast.preprocess.spec import (
+    Channels,
+    Interpolation,
+    Layout,
+    Normalization,
+    Pad,
+    Resize,
+)
 
 # For these OpenCV has other arithmetics, chosen by how it was built and by the processor, which
 # differ in the last bit, if at all.
 INEXACT = ("cubic", "lanczos")
-METHODS = (
-    "nearest",
-    "nearest_exact",
-    "linear",
-    "area",
-    "cubic",
-    "lanczos",
-    "pil_bilinear",
-    "pil_bicubic",
-    "pil_lanczos",
-)
+METHODS = get_args(Interpolation)
 
 
 @st.composite
 def specs(draw: st.DrawFn, largest: int = 40) -> Preprocess:
     """Any Preprocess, of a small size."""
-    channels = draw(st.sampled_from(["rgb", "bgr", "gray"]))
+    channels = draw(st.sampled_from(get_args(Channels)))
     count = 1 if channels == "gray" else 3
     side = st.integers(1, largest)
     try:
@@ -39,15 +37,13 @@ def specs(draw: st.DrawFn, largest: int = 40) -> Preprocess:
             mean=draw(st.tuples(*[fractions] * count)),
             std=draw(st.tuples(*[positives] * count)),
             interpolation=draw(st.sampled_from(METHODS)),
-            resize=draw(st.sampled_from(["stretch", "shortest", "longest", "none"])),
+            resize=draw(st.sampled_from(get_args(Resize))),
             resize_to=draw(st.one_of(st.none(), side)) if draw(st.booleans()) else None,
-            pad=draw(
-                st.sampled_from(["center", "top_left", "top_right", "bottom_left", "bottom_right"])
-            ),
+            pad=draw(st.sampled_from(get_args(Pad))),
             fill=draw(st.tuples(*[st.integers(0, 255)] * 3)),
             channels=channels,
-            normalization=draw(st.sampled_from(["standard", "min_max", "none"])),
-            layout=draw(st.sampled_from(["NCHW", "NHWC"])),
+            normalization=draw(st.sampled_from(get_args(Normalization))),
+            layout=draw(st.sampled_from(get_args(Layout))),
         )
     except InputError:  # what fits no image, or a length where two sides are asked for
         return Preprocess(size=(3, 5), channels="rgb", pad="center")

@@ -43,6 +43,9 @@ Normalization: TypeAlias = Literal["standard", "min_max", "none"]
 Layout: TypeAlias = Literal["NCHW", "NHWC"]
 
 
+_MOST_SIZES = 1024
+
+
 @dataclass(frozen=True)
 class Preprocess(Translations):
     """How images become a model's input: resize, crop, pad, channels, normalise, layout; in order.
@@ -243,7 +246,17 @@ class Preprocess(Translations):
         InputError
             If it becomes smaller than ``size``, and ``pad`` is not given.
         """
-        return geometry.measure(self, height, width)
+        found = self._measured.get((height, width))
+        if found is None:
+            if len(self._measured) >= _MOST_SIZES:
+                self._measured.clear()
+            found = self._measured[height, width] = geometry.measure(self, height, width)
+        return found
+
+    @cached_property
+    def _measured(self) -> dict[tuple[int, int], Geometry]:
+        """The geometry of the sizes in use, which a batch asks for twice an image."""
+        return {}
 
     @property
     def channel_count(self) -> int:
