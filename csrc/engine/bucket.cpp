@@ -102,6 +102,14 @@ void Buckets::drop_graphs() {
   for (auto& bucket : buckets_) bucket.variants.clear();
 }
 
+void Buckets::forget_runs(int profile) {
+  for (auto& bucket : buckets_) {
+    if (bucket.profile != profile) continue;
+    bucket.variants.clear();
+    bucket.has_run = false;
+  }
+}
+
 std::size_t Buckets::graphs() const {
   std::size_t count = 0;
   for (const auto& bucket : buckets_) {

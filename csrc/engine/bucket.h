@@ -69,6 +69,9 @@ class Buckets {
   /// Forgets the graphs: the lane's memory has moved.
   void drop_graphs();
 
+  /// Forgets what the context of a profile has run: it is to be made anew.
+  void forget_runs(int profile);
+
   [[nodiscard]] std::size_t graphs() const;
 
  private:

@@ -13,6 +13,11 @@ using namespace tensorrt::method;  // NOLINT(google-build-using-namespace): a ta
 using tensorrt::ErrorScope;
 using tensorrt::require;
 
+namespace {
+// Making a context takes about as long as 100 runs of new shapes.
+constexpr std::size_t kMostChanges = 4096;
+}  // namespace
+
 Executor::Executor(const Plan& plan, int profile, std::shared_ptr<Activations> activations,
                    const cuda::Stream& stream, std::span<tensorrt::OutputAllocator> sinks)
     : plan_(plan),
@@ -36,6 +41,7 @@ void Executor::set_shape(std::size_t input, const Shape& shape) {
   if (!is_dynamic(plan_.inputs()[input].shape) || shapes_[input] == shape) return;
   const ErrorScope scope;
   shapes_[input].clear();  // a failure leaves none
+  ++changes_;
   const tensorrt::Dims dims = to_dims(shape);
   require<InputError>(
       context_.call<VExecutionContext::setInputShape, const char*, const tensorrt::Dims&>(
@@ -103,6 +109,10 @@ void Executor::enqueue(cudaStream_t stream) const {
   const ErrorScope scope;
   require<Error>(context_.call<VExecutionContext::enqueueV3, void*>(stream),
                  "IExecutionContext::enqueueV3", scope);
+}
+
+bool Executor::is_worn() const noexcept {
+  return plan_.contexts().compiles() && changes_ >= kMostChanges;
 }
 
 void Executor::report_to(const tensorrt::Profiler& profiler) {

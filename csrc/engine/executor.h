@@ -40,6 +40,10 @@ class Executor {
   /// @throws Error
   void enqueue(cudaStream_t stream) const;
 
+  /// Whether so many shapes have been set that the context should give way to a new one: each that
+  /// is run leaves some 2 KB in a context of TensorRT-RTX, which are freed only with it.
+  [[nodiscard]] bool is_worn() const noexcept;
+
   /// Has TensorRT time the layers of later runs, for report() to tell.
   void report_to(const tensorrt::Profiler& profiler);
 
@@ -63,6 +67,7 @@ class Executor {
   std::shared_ptr<Activations> activations_;  // the context points to it
   std::span<tensorrt::OutputAllocator> sinks_;
   std::vector<Shape> shapes_;
+  std::size_t changes_ = 0;  // of shapes
   std::vector<const void*> inputs_;
   std::vector<const void*> outputs_;
   std::vector<Value> values_;

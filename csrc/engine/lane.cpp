@@ -66,6 +66,7 @@ std::vector<Tensor> Lane::run(const Request& request, Timeline& times, cuda::Tra
     capture(run, trace);
     trace.part("output");
     if (!std::exchange(run.bucket->has_run, true)) plan_->note_shapes(request.inputs);
+    if (run.executor->is_worn()) retire(run);
     if (run.news) note_memory();
     return collect(run);
   } catch (...) {
@@ -196,6 +197,15 @@ void Lane::wait_for(Run& run) {
     done_.record(stream_.get());
     done_.synchronize();
   }
+}
+
+// The next run that needs the profile makes a new context.
+void Lane::retire(Run& run) {
+  if (in_flight_) submitted_.synchronize();
+  const int profile = run.bucket->profile;
+  buckets_.forget_runs(profile);  // graphs replay kernels of the context, so they go first
+  executors_[static_cast<std::size_t>(profile)].reset();
+  run.news = true;
 }
 
 void Lane::warm_up(std::span<const Shape> shapes) {

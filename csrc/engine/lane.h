@@ -92,6 +92,7 @@ class Lane {
   void submit(Run& run, cudaStream_t stream);
   void copy_out(Run& run);
   void wait_for(Run& run);
+  void retire(Run& run);
   [[nodiscard]] std::vector<Tensor> collect(Run& run);
   void note_memory();
   [[nodiscard]] Executor& executor_of(int profile);

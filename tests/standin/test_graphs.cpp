@@ -191,6 +191,40 @@ TEST_P(GraphsOnStandin, GraphsCanBeSwitchedOff) {
   EXPECT_EQ(counts(*engine), (Counts{3, 0, 0, 0}));
 }
 
+// TensorRT-RTX frees only with a context what each change of shapes leaves in it.
+TEST_P(GraphsOnStandin, AContextIsMadeAnewAfterManyShapes) {
+  constexpr std::size_t kMostChanges = 4096;
+  trtfast::EngineOptions options;
+  options.lanes = 1;
+  options.lane.cuda_graph = false;
+  const auto engine = load_twice(options);
+  recording_->forget();
+  const auto ends = [&] { return recording_->count("~IExecutionContext"); };
+  const std::size_t per_context = std::string(GetParam().generation).starts_with("rtx") ? 1 : 0;
+  for (std::size_t change = 1; change <= 2 * kMostChanges; ++change) {
+    ASSERT_TRUE(is_right(*engine, rows(1 + (change % 2))));
+    EXPECT_EQ(ends(), change / kMostChanges * per_context);
+  }
+  for (std::size_t run = 0; run < 10; ++run) EXPECT_TRUE(is_right(*engine, rows(3)));
+  EXPECT_EQ(ends(), 2 * per_context) << "the same shape is no change";
+}
+
+TEST_P(GraphsOnStandin, GraphsGoBeforeTheContextThatTheyReplay) {
+  constexpr std::size_t kShapes = 100;  // more than there are graphs for
+  constexpr std::size_t kRounds = 130;
+  at_once_and_late([&] {
+    const auto engine = load_twice();
+    recording_->forget();
+    for (std::size_t call = 0; call < kShapes * kRounds; ++call) {
+      ASSERT_TRUE(is_right(*engine, rows(1 + (call % kShapes), call)));
+      ASSERT_TRUE(is_right(*engine, rows(2, call))) << "which has a graph";
+    }
+    const bool leaks = std::string(GetParam().generation).starts_with("rtx");
+    EXPECT_EQ(recording_->count("~IExecutionContext") > 0, leaks);
+    EXPECT_EQ(graphs(*engine), 64U) << "captured again";
+  });
+}
+
 TEST_P(GraphsOnStandin, OtherThreadsMayAllocateAndWaitDuringACapture) {
   constexpr std::size_t kShapes = 16;
   const auto engine = load_twice();
