@@ -102,11 +102,11 @@ void Buckets::drop_graphs() {
   for (auto& bucket : buckets_) bucket.variants.clear();
 }
 
-void Buckets::forget_runs(int profile) {
+void Buckets::forget_runs(int profile, Role role) {
   for (auto& bucket : buckets_) {
     if (bucket.profile != profile) continue;
-    bucket.variants.clear();
-    bucket.has_run = false;
+    if (role == Role::kGraphs) bucket.variants.clear();
+    bucket.has_run[static_cast<std::size_t>(role)] = false;
   }
 }
 

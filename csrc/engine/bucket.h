@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <list>
@@ -13,6 +14,10 @@
 #include "engine/tensor.h"
 
 namespace trtfast {
+
+/// What a context runs. That of graphs cannot be made anew without capturing them all again, so
+/// where contexts wear out, what is never captured has another one.
+enum class Role : std::uint8_t { kGraphs, kPlain };
 
 /// A run with these addresses: first submitted layer by layer, and captured after that.
 struct Variant {
@@ -28,8 +33,8 @@ struct Bucket {
   std::vector<Shape> inputs;
   std::vector<Shape> outputs;  // with a -1 where they depend on data
   bool capturable;
-  bool has_run = false;
-  std::uint64_t last_use = 0;  // among those of all
+  std::array<bool, 2> has_run = {};  // by role
+  std::uint64_t last_use = 0;        // among those of all
   std::uint64_t runs = 0;
   std::list<Variant> variants = {};  // the last used first
   Variant passing = {};              // the last run whose addresses were not worth keeping
@@ -69,8 +74,8 @@ class Buckets {
   /// Forgets the graphs: the lane's memory has moved.
   void drop_graphs();
 
-  /// Forgets what the context of a profile has run: it is to be made anew.
-  void forget_runs(int profile);
+  /// Forgets what a profile's context has run: it is to be made anew.
+  void forget_runs(int profile, Role role);
 
   [[nodiscard]] std::size_t graphs() const;
 

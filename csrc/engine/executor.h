@@ -38,10 +38,9 @@ class Executor {
   void allocate_output(std::size_t output);
 
   /// @throws Error
-  void enqueue(cudaStream_t stream) const;
+  void enqueue(cudaStream_t stream);
 
-  /// Whether so many shapes have been set that the context should give way to a new one: each that
-  /// is run leaves some 2 KB in a context of TensorRT-RTX, which are freed only with it.
+  /// Whether shapes have changed so often that the context should give way to a new one.
   [[nodiscard]] bool is_worn() const noexcept;
 
   /// Has TensorRT time the layers of later runs, for report() to tell.
@@ -67,7 +66,8 @@ class Executor {
   std::shared_ptr<Activations> activations_;  // the context points to it
   std::span<tensorrt::OutputAllocator> sinks_;
   std::vector<Shape> shapes_;
-  std::size_t changes_ = 0;  // of shapes
+  bool has_changed_ = false;  // a shape, since the last run
+  std::size_t changes_ = 0;   // that were run
   std::vector<const void*> inputs_;
   std::vector<const void*> outputs_;
   std::vector<Value> values_;

@@ -22,6 +22,9 @@ Lane::Lane(std::shared_ptr<const Plan> plan, const LaneOptions& options,
       outputs_(plan_->outputs().size()),
       activations_(std::move(activations)),
       own_activations_(activations_ == nullptr),
+      first_role_(plan_->contexts().wear_out() && (!options.cuda_graph || plan_->has_values())
+                      ? Role::kPlain
+                      : Role::kGraphs),
       executors_(static_cast<std::size_t>(plan_->profiles())) {
   if (own_activations_) {
     activations_ =
@@ -30,7 +33,7 @@ Lane::Lane(std::shared_ptr<const Plan> plan, const LaneOptions& options,
   for (auto& output : outputs_) {
     allocators_.emplace_back(plan_->library().abi().generation(), output);
   }
-  static_cast<void>(executor_of(0));
+  static_cast<void>(executor_of(0, first_role_));
   note_memory();
 }
 
@@ -38,8 +41,12 @@ Lane::~Lane() {
   if (in_flight_) static_cast<void>(cudaEventSynchronize(submitted_.get()));
 }
 
-Executor& Lane::executor_of(int profile) {
-  auto& executor = executors_[static_cast<std::size_t>(profile)];
+std::unique_ptr<Executor>& Lane::slot_of(int profile, Role role) {
+  return executors_[static_cast<std::size_t>(profile)][static_cast<std::size_t>(role)];
+}
+
+Executor& Lane::executor_of(int profile, Role role) {
+  auto& executor = slot_of(profile, role);
   if (executor == nullptr) {
     executor = std::make_unique<Executor>(*plan_, profile, activations_, stream_, allocators_);
   }
@@ -52,6 +59,7 @@ std::vector<Tensor> Lane::run(const Request& request, Timeline& times, cuda::Tra
   try {
     find_bucket(run);
     place(run);
+    choose_executor(run);
     // What a caller's stream still does with this lane comes first.
     if (std::exchange(in_flight_, false)) submitted_.hold(run.stream);
     if (request.inputs_ready != nullptr) request.inputs_ready->hold(run.stream);
@@ -65,7 +73,7 @@ std::vector<Tensor> Lane::run(const Request& request, Timeline& times, cuda::Tra
     times.computed = Clock::now();
     capture(run, trace);
     trace.part("output");
-    if (!std::exchange(run.bucket->has_run, true)) plan_->note_shapes(request.inputs);
+    if (!std::exchange(run.has_run(), true)) plan_->note_shapes(request.inputs);
     if (run.executor->is_worn()) retire(run);
     if (run.news) note_memory();
     return collect(run);
@@ -95,12 +103,11 @@ void Lane::find_bucket(Run& run) {
     run.bucket = nullptr;
   }
   if (run.bucket == nullptr) run.bucket = &make_bucket(run);
-  run.executor = &executor_of(run.bucket->profile);
 }
 
 Bucket& Lane::make_bucket(const Run& run) {
   const int profile = plan_->profile_for(run.request.inputs);
-  Executor& executor = executor_of(profile);
+  Executor& executor = executor_of(profile, first_role_);
   for (std::size_t index = 0; index < inputs_.size(); ++index) {
     executor.set_shape(index, run.shapes[index]);
     if (!plan_->inputs()[index].on_host) continue;
@@ -113,6 +120,13 @@ Bucket& Lane::make_bucket(const Run& run) {
                       run.request.exact_shapes);
 }
 
+void Lane::choose_executor(Run& run) {
+  const bool is_captured =
+      options_.cuda_graph && run.bucket->capturable && run.variant != &run.bucket->passing;
+  if (!is_captured && plan_->contexts().wear_out()) run.role = Role::kPlain;
+  run.executor = &executor_of(run.bucket->profile, run.role);
+}
+
 void Lane::launch(Run& run) {
   if (run.variant->graph) {
     run.executor->run(run.stream, [&] { run.variant->graph->launch(run.stream); });
@@ -121,7 +135,7 @@ void Lane::launch(Run& run) {
   }
   run.executor->run(run.stream, [&] {
     std::unique_lock<std::mutex> compiling;
-    if (!run.bucket->has_run) compiling = plan_->contexts().compiling();
+    if (!run.has_run()) compiling = plan_->contexts().compiling();
     submit(run, run.stream);
   });
   ++run.variant->plain_runs;
@@ -199,12 +213,12 @@ void Lane::wait_for(Run& run) {
   }
 }
 
-// The next run that needs the profile makes a new context.
+// The next run that needs the context makes a new one.
 void Lane::retire(Run& run) {
   if (in_flight_) submitted_.synchronize();
   const int profile = run.bucket->profile;
-  buckets_.forget_runs(profile);  // graphs replay kernels of the context, so they go first
-  executors_[static_cast<std::size_t>(profile)].reset();
+  buckets_.forget_runs(profile, run.role);  // graphs replay the context's kernels, so they go first
+  slot_of(profile, run.role).reset();
   run.news = true;
 }
 

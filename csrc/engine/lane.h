@@ -4,6 +4,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -95,7 +96,9 @@ class Lane {
   void retire(Run& run);
   [[nodiscard]] std::vector<Tensor> collect(Run& run);
   void note_memory();
-  [[nodiscard]] Executor& executor_of(int profile);
+  void choose_executor(Run& run);
+  [[nodiscard]] std::unique_ptr<Executor>& slot_of(int profile, Role role);
+  [[nodiscard]] Executor& executor_of(int profile, Role role);
 
   std::shared_ptr<const Plan> plan_;
   LaneOptions options_;
@@ -109,11 +112,13 @@ class Lane {
   std::vector<tensorrt::OutputAllocator> allocators_;
   std::shared_ptr<Activations> activations_;
   bool own_activations_;
+  Role first_role_;  // of the context that new shapes are asked of
   Buckets buckets_;
   mutable std::mutex memory_mutex_;
   LaneMemory memory_;
   // The contexts come last, to be destroyed before what they point to.
-  std::vector<std::unique_ptr<Executor>> executors_;  // by profile; null until it is used
+  // By profile and role; null until one is used.
+  std::vector<std::array<std::unique_ptr<Executor>, 2>> executors_;
 };
 
 }  // namespace trtfast

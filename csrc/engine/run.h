@@ -21,6 +21,7 @@ struct Lane::Run {
   std::vector<Shape> shapes;              // of the inputs, as the engine gets them
   std::optional<std::int64_t> rows = {};  // how many of them are the caller's, if not all
   Bucket* bucket = nullptr;
+  Role role = Role::kGraphs;
   Executor* executor = nullptr;
   Variant* variant = nullptr;
   // All that a graph bakes in, of inputs and then of outputs: where each is on the device, null
@@ -30,6 +31,9 @@ struct Lane::Run {
   bool has_callers_address = false;
   bool news = false;  // in what the lane holds
   std::vector<Tensor> results = {};
+
+  /// Whether the context has run with these shapes.
+  [[nodiscard]] bool& has_run() const { return bucket->has_run[static_cast<std::size_t>(role)]; }
 
   [[nodiscard]] std::size_t tensors() const { return addresses.size() / 2; }
   [[nodiscard]] std::size_t inputs() const { return request.inputs.size(); }

@@ -49,7 +49,8 @@ class Keeper:
 
     def _write(self) -> None:
         kernels = self._engine.kernels()
-        if kernels == self._known:
+        # TensorRT-RTX writes the same kernels in another order each time.
+        if len(kernels) == len(self._known):
             return
         self._known = kernels
         try:
