@@ -13,6 +13,20 @@ using tensorrt::ErrorScope;
 using tensorrt::Object;
 using tensorrt::require;
 
+namespace {
+
+struct Locks {
+  std::mutex turn;  // else those who share would keep out who is to be alone
+  std::shared_mutex rtx;
+};
+
+Locks& locks() {
+  static auto* made = new Locks;  // leaked: engines may outlive statics
+  return *made;
+}
+
+}  // namespace
+
 Contexts::Contexts(std::shared_ptr<const Object> engine, std::span<const std::byte> kernels)
     : engine_(std::move(engine)) {
   if (!engine_->abi().has(Capability::kKernelSpecialization)) return;
@@ -40,17 +54,21 @@ Contexts::Contexts(std::shared_ptr<const Object> engine, std::span<const std::by
                  "IRuntimeConfig::setRuntimeCache", scope);
 }
 
-std::unique_lock<std::mutex> lock_compiler() {
-  static auto* mutex = new std::mutex;  // leaked: engines may outlive statics
-  return std::unique_lock(*mutex);
+Alone lock_rtx() {
+  const std::scoped_lock turn(locks().turn);
+  return Alone(locks().rtx);
 }
 
-std::unique_lock<std::mutex> Contexts::compiling() const {
-  return compiles() ? lock_compiler() : std::unique_lock<std::mutex>();
+Alone Contexts::alone() const { return config_ ? lock_rtx() : Alone(); }
+
+Shared Contexts::beside_others() const {
+  if (!config_) return {};
+  const std::scoped_lock turn(locks().turn);
+  return Shared(locks().rtx);
 }
 
 Object Contexts::make() const {
-  const auto lock = compiling();
+  const auto lock = alone();
   const ErrorScope scope;
   void* context =
       config_ ? engine_->call<VCudaEngine::createExecutionContextWithRuntimeConfig>(config_->get())
@@ -78,7 +96,7 @@ void Contexts::set_activations(const Object& context, std::byte* memory, std::si
 
 std::vector<std::byte> Contexts::kernels() const {
   if (!cache_) return {};
-  const auto lock = compiling();
+  const auto lock = alone();
   const ErrorScope scope;
   const tensorrt::HostMemory memory(
       engine_->library(),

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <shared_mutex>
 #include <span>
 #include <vector>
 
@@ -12,10 +13,15 @@
 
 namespace trtfast {
 
-/// Held while TensorRT-RTX loads an engine or compiles kernels, and while what it compiled is read:
-/// it does not stand all of these at once. One for the process, since what engines share is not
-/// known.
-[[nodiscard]] std::unique_lock<std::mutex> lock_compiler();
+/// What TensorRT-RTX does not stand at once, whatever the engines and contexts. Seen with 1.5: a
+/// run crashes while another context is captured, and an engine's loading while kernels are read.
+/// One lock for the process, since what they share is not known. Who waits to be alone comes before
+/// those who ask later.
+using Alone = std::unique_lock<std::shared_mutex>;
+using Shared = std::shared_lock<std::shared_mutex>;
+
+/// Held while TensorRT-RTX loads an engine, and as Contexts says.
+[[nodiscard]] Alone lock_rtx();
 
 class Contexts {
  public:
@@ -34,9 +40,12 @@ class Contexts {
   static void set_activations(const tensorrt::Object& context, std::byte* memory,
                               std::size_t bytes);
 
-  /// lock_compiler(), held while a context is made and when it first meets a shape. Holds nothing
-  /// where TensorRT compiles no kernels.
-  [[nodiscard]] std::unique_lock<std::mutex> compiling() const;
+  /// Held while a context is made, while it first meets a shape, which may compile kernels, while
+  /// it is captured, and while kernels are read. Holds nothing where TensorRT is no TensorRT-RTX.
+  [[nodiscard]] Alone alone() const;
+
+  /// Held while a context runs otherwise.
+  [[nodiscard]] Shared beside_others() const;
 
   /// Whether TensorRT compiles kernels here, so that there is something to keep.
   [[nodiscard]] bool compiles() const noexcept { return cache_.has_value(); }

@@ -134,8 +134,9 @@ void Lane::launch(Run& run) {
     return;
   }
   run.executor->run(run.stream, [&] {
-    std::unique_lock<std::mutex> compiling;
-    if (!run.has_run()) compiling = plan_->contexts().compiling();
+    const Contexts& contexts = plan_->contexts();
+    const Alone alone = run.has_run() ? Alone() : contexts.alone();
+    const Shared shared = alone ? Shared() : contexts.beside_others();
     submit(run, run.stream);
   });
   ++run.variant->plain_runs;
@@ -152,6 +153,7 @@ void Lane::capture(Run& run, cuda::Trace& trace) {
     return;
   }
   trace.part("capture");
+  const Alone alone = plan_->contexts().alone();
   // On the lane's own stream, for a caller's may be one that cannot be captured.
   variant.graph = cuda::Graph::capture(stream_.get(), [&] { submit(run, stream_.get()); });
   // Where TensorRT copies as well, it may be from or to memory of the caller's, freed one day.

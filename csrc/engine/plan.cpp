@@ -166,8 +166,8 @@ Plan::Plan(const std::shared_ptr<const tensorrt::Library>& library,
   check_device(*library, device, allow_unsupported_gpu);
   const cuda::DeviceGuard guard(device);
   const ErrorScope scope;
-  std::unique_lock<std::mutex> lock;
-  if (tensorrt::is_rtx(library->abi().generation())) lock = lock_compiler();
+  Alone lock;
+  if (tensorrt::is_rtx(library->abi().generation())) lock = lock_rtx();
   // A local until all has gone well: what fails is then freed with the GPU still current.
   auto engine = deserialize(library, bytes);
   const int count = engine->call<VCudaEngine::getNbIOTensors>();

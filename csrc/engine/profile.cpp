@@ -124,7 +124,10 @@ class Bench {
   }
 
   void enqueue() {
-    executor_.enqueue(stream_.get());
+    {
+      const Alone alone = plan_.contexts().alone();
+      executor_.enqueue(stream_.get());
+    }
     stream_.synchronize();
   }
 

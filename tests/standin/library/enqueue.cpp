@@ -1,5 +1,6 @@
 // Enqueues: what must hold before them, and in a capture.
 #include <algorithm>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -122,6 +123,42 @@ bool run(ContextCall& call, const Op& op, void* stream) {
   return call.refuse("[stand-in] Error Code 1: Cuda Runtime (the stream takes no work)");
 }
 
+/// The enqueues of all contexts that are under way.
+class Traffic {
+ public:
+  explicit Traffic(bool is_captured) : is_captured_(is_captured) {
+    const std::scoped_lock lock(mutex());
+    is_safe_ = captured() == 0 && (!is_captured || plain() == 0);
+    ++(is_captured_ ? captured() : plain());
+  }
+  ~Traffic() {
+    const std::scoped_lock lock(mutex());
+    --(is_captured_ ? captured() : plain());
+  }
+  Traffic(const Traffic&) = delete;  // counts
+  Traffic& operator=(const Traffic&) = delete;
+
+  /// TensorRT-RTX crashes where a context runs while another one is captured.
+  [[nodiscard]] bool is_safe() const noexcept { return is_safe_ || !kRelease.rtx(); }
+
+ private:
+  static std::mutex& mutex() {
+    static std::mutex made;
+    return made;
+  }
+  static int& plain() {
+    static int count = 0;
+    return count;
+  }
+  static int& captured() {
+    static int count = 0;
+    return count;
+  }
+
+  bool is_captured_;
+  bool is_safe_ = true;
+};
+
 bool run_all(ContextCall& call, void* stream) {
   ++call->enqueues;
   const auto failure = call->model().failures.find("enqueue");
@@ -138,7 +175,10 @@ bool run_all(ContextCall& call, void* stream) {
 bool enqueue(void* self, void* stream) noexcept {
   ContextCall call(self, "IExecutionContext::enqueueV3");
   if (!call || !check_order(call, stream)) return false;
-  if (cuda().capturing(stream)) return check_capture(call) && run_all(call, stream);
+  const bool is_captured = cuda().capturing(stream);
+  const Traffic traffic(is_captured);
+  if (!traffic.is_safe()) return call.violate("a context runs while another one is captured");
+  if (is_captured) return check_capture(call) && run_all(call, stream);
   if (!claim_activations(call, stream)) return false;
   const bool done = run_all(call, stream);
   call->last = {stream, cuda().position(stream)};
