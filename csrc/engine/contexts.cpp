@@ -1,5 +1,6 @@
 #include "engine/contexts.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
@@ -14,6 +15,11 @@ using tensorrt::Object;
 using tensorrt::require;
 
 namespace {
+
+// Some 32 MB on the host. Ending a context and making another takes as long as ten such runs.
+constexpr std::size_t kMostLayerChanges = 16384;
+constexpr std::size_t kFewestChanges = 256;
+constexpr std::size_t kMostChanges = 4096;
 
 struct Locks {
   std::mutex turn;  // else those who share would keep out who is to be alone
@@ -35,6 +41,9 @@ Contexts::Contexts(std::shared_ptr<const Object> engine, std::span<const std::by
                   require<Error>(engine_->call<VCudaEngine::createRuntimeConfig>(),
                                  "ICudaEngine::createRuntimeConfig", scope),
                   engine_);
+  const auto layers = std::max(1, engine_->call<VCudaEngine::getNbLayers>());
+  most_changes_ = std::clamp(kMostLayerChanges / static_cast<std::size_t>(layers), kFewestChanges,
+                             kMostChanges);
   // Lazy specialisation changes kernels, and so the last bits, in the middle of traffic.
   config_->call<VRuntimeConfig::setDynamicShapesKernelSpecializationStrategy>(
       tensorrt::KernelSpecialization::kEager);

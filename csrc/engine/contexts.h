@@ -50,10 +50,11 @@ class Contexts {
   /// Whether TensorRT compiles kernels here, so that there is something to keep.
   [[nodiscard]] bool compiles() const noexcept { return cache_.has_value(); }
 
-  /// Whether each run after a change of shapes leaves memory on the host in its context, which is
-  /// freed only with it: 1 to 2 KB for each layer, seen with TensorRT-RTX 1.5 and NVIDIA's own
-  /// bindings too.
-  [[nodiscard]] bool wear_out() const noexcept { return config_.has_value(); }
+  /// After how many runs with changed shapes a context should give way to a new one; none where
+  /// contexts do not wear out. Seen with TensorRT-RTX 1.4 and 1.5, and with NVIDIA's own bindings
+  /// too: each such run leaves up to 2 KB for each layer on the host, which are freed only with the
+  /// context, and each context that ends leaves up to 0.6 MB for good.
+  [[nodiscard]] std::optional<std::size_t> most_changes() const noexcept { return most_changes_; }
 
   /// The kernels that all contexts have compiled so far; empty if none can be kept.
   [[nodiscard]] std::vector<std::byte> kernels() const;
@@ -63,6 +64,7 @@ class Contexts {
   // TensorRT-RTX's runtime cache; the configuration refers to it, so it is declared first.
   std::optional<tensorrt::Object> cache_;
   std::optional<tensorrt::Object> config_;
+  std::optional<std::size_t> most_changes_;
 };
 
 }  // namespace trtfast

@@ -13,12 +13,6 @@ using namespace tensorrt::method;  // NOLINT(google-build-using-namespace): a ta
 using tensorrt::ErrorScope;
 using tensorrt::require;
 
-namespace {
-// Up to 50 MB for a network of 100 layers. Ending the context and making another takes about as
-// long as ten runs after a change.
-constexpr std::size_t kMostChanges = 256;
-}  // namespace
-
 Executor::Executor(const Plan& plan, int profile, std::shared_ptr<Activations> activations,
                    const cuda::Stream& stream, std::span<tensorrt::OutputAllocator> sinks)
     : plan_(plan),
@@ -114,7 +108,8 @@ void Executor::enqueue(cudaStream_t stream) {
 }
 
 bool Executor::is_worn() const noexcept {
-  return plan_.contexts().wear_out() && changes_ >= kMostChanges;
+  const auto most = plan_.contexts().most_changes();
+  return most && changes_ >= *most;
 }
 
 void Executor::report_to(const tensorrt::Profiler& profiler) {

@@ -22,7 +22,7 @@ Lane::Lane(std::shared_ptr<const Plan> plan, const LaneOptions& options,
       outputs_(plan_->outputs().size()),
       activations_(std::move(activations)),
       own_activations_(activations_ == nullptr),
-      first_role_(plan_->contexts().wear_out() && (!options.cuda_graph || plan_->has_values())
+      first_role_(plan_->contexts().most_changes() && (!options.cuda_graph || plan_->has_values())
                       ? Role::kPlain
                       : Role::kGraphs),
       executors_(static_cast<std::size_t>(plan_->profiles())) {
@@ -123,7 +123,7 @@ Bucket& Lane::make_bucket(const Run& run) {
 void Lane::choose_executor(Run& run) {
   const bool is_captured =
       options_.cuda_graph && run.bucket->capturable && run.variant != &run.bucket->passing;
-  if (!is_captured && plan_->contexts().wear_out()) run.role = Role::kPlain;
+  if (!is_captured && plan_->contexts().most_changes()) run.role = Role::kPlain;
   run.executor = &executor_of(run.bucket->profile, run.role);
 }
 

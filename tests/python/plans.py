@@ -9,7 +9,7 @@ from pathlib import Path
 from trtfast import _core, backend, passport
 from trtfast.passport import Passport
 
-OTHER = "1.4.0.76"
+OTHER = "1.4.0.1"  # which was never released, so that it is not the one at hand
 _VERSION_AT = 24
 
 

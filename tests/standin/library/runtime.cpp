@@ -208,6 +208,10 @@ VTable Engine::make_table() {
     return values != nullptr ? values->data() : nullptr;
   });
   table.set<getIOTensorName>(&tensor_name);
+  table.set<getNbLayers>([](void* self) noexcept {
+    const Call<Engine> call(self, "ICudaEngine::getNbLayers");
+    return call ? static_cast<std::int32_t>(call->model.ops.size()) : 0;
+  });
   table.set<getNbIOTensors>([](void* self) noexcept {
     const Call<Engine> call(self, "ICudaEngine::getNbIOTensors");
     return call ? static_cast<std::int32_t>(call->model.tensors.size()) : 0;
