@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Call several engines from many threads, in every way, and check every answer bit for bit.
+"""Call several engines from many threads, in every way, and check every answer, bit for bit.
 
     python benchmarks/stress.py --minutes 10 --threads 64 --output stress.json
 
 Shapes, host and device arrays, streams, deadlines, cancellations and bounded queues are mixed, and
 every eighth thread runs asyncio. At the end the engines are closed under the traffic. The summary
-is JSON; the exit status is 1 after a wrong answer, an error that has no place, memory that grew, or
-threads that hung, whose stacks are then printed.
+is JSON; the exit status is 1 after a wrong answer, an error that has no place, memory that grew in
+a run of five minutes or more, or threads that hung, whose stacks are then printed.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from stress_services import Request, Service, arrays_of, start
 
 PATIENCE = 60.0  # seconds after which a thread that finished nothing counts as hung
 LONGEST_DEADLINE = 0.003
+LONG = 300.0  # seconds until growth can be told from what is under way at a moment
 IN_FLIGHT = 8
 FAULTS_KEPT = 10
 # Contexts that wear out hold up to 1 MB more than new ones, and threads have caches; ten bytes a
@@ -58,8 +59,9 @@ EXPECTED = {
 class Traffic:
     """What all threads share, and what they found."""
 
-    def __init__(self, services: list[Service]) -> None:
+    def __init__(self, services: list[Service], tolerance: float) -> None:
         self.services = services
+        self.tolerance = tolerance
         self.is_closing = False
         self.fault_count = 0
         self.faults: list[str] = []  # the first of them
@@ -127,12 +129,19 @@ class Caller(threading.Thread):
 
     def _check(self, service: Service, request: Request, result: Any, kind: str) -> None:
         for want, got in zip(request.answer, arrays_of(result), strict=True):
-            if got.shape != want.shape or got.tobytes() != want.tobytes():
-                differing = np.mean(got != want) if got.shape == want.shape else 1.0
-                self._traffic.fault(
-                    f"wrong answer: {service.name}, {kind}, shapes {request.shapes}, "
-                    f"{differing:.1%} of the values differ"
+            if got.shape == want.shape and got.tobytes() == want.tobytes():
+                continue
+            text = f"wrong answer: {service.name}, {kind}, shapes {request.shapes}, "
+            if got.shape != want.shape:
+                self._traffic.fault(text + f"{got.shape} for {want.shape}")
+                return
+            largest = float(np.abs(got - want).max() / np.abs(want).max())
+            if not largest <= self._traffic.tolerance:
+                differing = np.mean(got != want)
+                text += (
+                    f"{differing:.1%} of the values differ, by up to {largest:.2g} of the largest"
                 )
+                self._traffic.fault(text)
                 return
         self.counts["ok"] += 1
         self.counts[f"ok {kind}"] += 1
@@ -262,8 +271,10 @@ def growth(samples: list[Sample]) -> dict[str, float]:
     }
 
 
-def stress(services: list[Service], threads: int, seconds: float) -> dict[str, Any]:
-    traffic = Traffic(services)
+def stress(
+    services: list[Service], threads: int, seconds: float, tolerance: float
+) -> dict[str, Any]:
+    traffic = Traffic(services, tolerance)
     callers = [Caller(traffic, seed) for seed in range(threads)]
     for caller in callers:
         caller.start()
@@ -281,13 +292,15 @@ def stress(services: list[Service], threads: int, seconds: float) -> dict[str, A
         **describe(),
         "seconds": seconds,
         "threads": threads,
+        "tolerance": tolerance,
         "services": [service.name for service in services],
         "counts": dict(sorted(counts.items())),
         "right_per_second": counts["ok"] / seconds,
         "close_seconds": time.monotonic() - begun,
         "growth": grown,
         "memory": samples[:: max(1, len(samples) // 100)],
-        "leaked": grown["device"] > DEVICE_SLACK or grown["host"] > HOST_SLACK,
+        "leaked": seconds >= LONG
+        and (grown["device"] > DEVICE_SLACK or grown["host"] > HOST_SLACK),
         "fault_count": traffic.fault_count,
         "faults": traffic.faults,
     }
@@ -299,6 +312,12 @@ def main() -> int:
     )
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--threads", type=int, default=64)
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.0,
+        help="of the largest value of an answer; TensorRT-RTX 1.4 needs 5e-3",
+    )
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message=".* does not list .* as supported")
@@ -308,7 +327,7 @@ def main() -> int:
         faulthandler.dump_traceback_later(300, exit=True)
         services = start(Path(folder), stack)
         faulthandler.dump_traceback_later(seconds + 2 * PATIENCE, exit=True)
-        result = stress(services, options.threads, seconds)
+        result = stress(services, options.threads, seconds, options.tolerance)
     faulthandler.cancel_dump_traceback_later()
     text = json.dumps(result, indent=1)
     if options.output:

@@ -13,6 +13,7 @@ import pytest
 
 import trtfast
 import zoo
+from trtfast import backend
 
 STRESS = Path(__file__).parents[3] / "benchmarks" / "stress.py"
 
@@ -36,6 +37,9 @@ def run(script: str, *arguments: object, timeout: float = 120) -> str:
 def test_stress_for_twenty_seconds(tmp_path: Path) -> None:
     output = tmp_path / "stress.json"
     command = [sys.executable, str(STRESS), "--minutes", "0.33", "--threads", "64"]
+    # Another context of TensorRT-RTX 1.4 may give other last bits.
+    if backend.select().version.startswith("1.4"):
+        command += ["--tolerance", "5e-3"]
     done = subprocess.run(
         [*command, "--output", str(output)], capture_output=True, text=True, timeout=400
     )
