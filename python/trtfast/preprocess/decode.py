@@ -164,7 +164,10 @@ def _read(
 ) -> Image | InputError:
     what = f"image {index}"
     try:
-        if isinstance(item, (bytes, bytearray, memoryview)):
+        if isinstance(item, np.ndarray):  # most of all, and PathLike is slow to ask for
+            check_image(item, what)
+            image = item
+        elif isinstance(item, (bytes, bytearray, memoryview)):
             image = decode(item, what)
         elif isinstance(item, (str, os.PathLike)):
             try:

@@ -45,17 +45,10 @@ def arrange(spec: Preprocess, images: Sequence[Any]) -> Arranged:
 
     An array on the host that is not C-contiguous is copied.
     """
-    geometry = np.empty((len(images), 5), np.int32)
-    maps = []
-    for image, row in zip(images, geometry, strict=True):
-        height, width = (int(side) for side in image.shape[:2])
-        resized, offset = spec.geometry(height, width)
-        row[:] = (*resized, *offset, _begins_with_rows(spec, (height, width), resized))
-        if spec.interpolation == "nearest_exact":
-            maps.append((_map(height, resized[0]), _map(width, resized[1])))
     ready = [
         np.ascontiguousarray(image) if isinstance(image, np.ndarray) else image for image in images
     ]
+    geometry, maps = _geometry(spec, tuple([tuple(image.shape[:2]) for image in images]))
     return Arranged(_recipe(spec), ready, geometry, maps)
 
 
@@ -84,6 +77,22 @@ def read_in_parts(
             if first < len(batch):
                 coming = ahead.submit(read, first)
             yield part
+
+
+# Batches of the same sizes come again, and a loop over images takes as long as a small engine.
+@lru_cache(maxsize=64)
+def _geometry(
+    spec: Preprocess, sizes: tuple[tuple[int, int], ...]
+) -> tuple[npt.NDArray[np.int32], list[tuple[Map, Map]]]:
+    geometry = np.empty((len(sizes), 5), np.int32)
+    maps = []
+    for (height, width), row in zip(sizes, geometry, strict=True):
+        resized, offset = spec.geometry(int(height), int(width))
+        row[:] = (*resized, *offset, _begins_with_rows(spec, (height, width), resized))
+        if spec.interpolation == "nearest_exact":
+            maps.append((_map(height, resized[0]), _map(width, resized[1])))
+    geometry.flags.writeable = False  # as it is shared
+    return geometry, maps
 
 
 @lru_cache(maxsize=64)
