@@ -126,11 +126,7 @@ bool run(ContextCall& call, const Op& op, void* stream) {
 /// The enqueues of all contexts that are under way.
 class Traffic {
  public:
-  explicit Traffic(bool is_captured) : is_captured_(is_captured) {
-    const std::scoped_lock lock(mutex());
-    is_safe_ = captured() == 0 && (!is_captured || plain() == 0);
-    ++(is_captured_ ? captured() : plain());
-  }
+  explicit Traffic(bool is_captured) : is_captured_(is_captured), is_safe_(enter(is_captured)) {}
   ~Traffic() {
     const std::scoped_lock lock(mutex());
     --(is_captured_ ? captured() : plain());
@@ -142,6 +138,12 @@ class Traffic {
   [[nodiscard]] bool is_safe() const noexcept { return is_safe_ || !kRelease.rtx(); }
 
  private:
+  static bool enter(bool is_captured) {
+    const std::scoped_lock lock(mutex());
+    const bool is_safe = captured() == 0 && (!is_captured || plain() == 0);
+    ++(is_captured ? captured() : plain());
+    return is_safe;
+  }
   static std::mutex& mutex() {
     static std::mutex made;
     return made;
@@ -156,7 +158,7 @@ class Traffic {
   }
 
   bool is_captured_;
-  bool is_safe_ = true;
+  bool is_safe_;
 };
 
 bool run_all(ContextCall& call, void* stream) {
