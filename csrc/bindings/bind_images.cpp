@@ -25,6 +25,8 @@ using images::Image;
 using images::Recipe;
 using Words = py::array_t<std::int32_t, py::array::c_style>;
 using Floats = py::array_t<float, py::array::c_style>;
+using Pixels = py::array_t<std::uint8_t, py::array::c_style>;
+using Maps = std::vector<std::pair<Words, Words>>;
 
 template <class Value, std::size_t count>
 Value named(const std::array<std::pair<const char*, Value>, count>& values,
@@ -90,15 +92,41 @@ std::span<const std::int32_t> read_map(const Words& map, std::int32_t positions,
   return words;
 }
 
+images::Geometry read_geometry(const std::int32_t* row, const std::string& what) {
+  const images::Geometry geometry{{row[0], row[1]}, row[2], row[3], row[4] != 0};
+  if (geometry.resized.height < 1 || geometry.resized.width < 1) {
+    throw InputError(what + " cannot be resized to " + std::to_string(row[0]) + " by " +
+                     std::to_string(row[1]));
+  }
+  return geometry;
+}
+
+/// Whether all are arrays on the host as read_images() takes them, of sizes whose geometry is kept.
+bool knows(const Recipe& recipe, const py::list& objects) {
+  const auto is_known = [&](py::handle object) {
+    if (!py::isinstance<Pixels>(object)) return false;
+    const auto array = py::reinterpret_borrow<Pixels>(object);
+    if (array.ndim() != 3 || array.shape(2) != 3) return false;
+    const images::Size size{static_cast<std::int32_t>(array.shape(0)),
+                            static_cast<std::int32_t>(array.shape(1))};
+    return recipe.geometry(size).has_value();
+  };
+  // NOLINTNEXTLINE(modernize-use-ranges): a Python list's iterators are none of a range's
+  return std::all_of(objects.begin(), objects.end(), is_known);
+}
+
 /// @param geometry int32 (n, 5): for each image the height and width that it is resized to, the row
-///   and column where the result begins in that, and whether Pillow combines rows before columns.
+///   and column where the result begins in that, and whether Pillow combines rows before columns;
+///   none where the recipe keeps it, as it does of images without maps.
 /// @param maps for each image, which rows and columns it shows, or none.
-Given read_images(const py::list& objects, const Words& geometry,
-                  const std::vector<std::pair<Words, Words>>& maps, int device) {
-  if (geometry.ndim() != 2 || geometry.shape(1) != 5 ||
-      !std::cmp_equal(geometry.shape(0), objects.size()) ||
-      (!maps.empty() && maps.size() != objects.size())) {
-    throw InputError("geometry must be int32 (n, 5) for n images, and maps as many");
+Given read_images(const Recipe& recipe, const py::list& objects,
+                  const std::optional<Words>& geometry, const Maps& maps, int device) {
+  if (geometry && (geometry->ndim() != 2 || geometry->shape(1) != 5 ||
+                   !std::cmp_equal(geometry->shape(0), objects.size()))) {
+    throw InputError("geometry must be int32 (n, 5) for n images");
+  }
+  if (!maps.empty() && maps.size() != objects.size()) {
+    throw InputError("maps must be as many as images");
   }
   Given given;
   const auto is_foreign = [](py::handle object) { return !py::isinstance<py::array>(object); };
@@ -120,7 +148,6 @@ Given read_images(const py::list& objects, const Words& geometry,
       shape = std::move(view.shape);
       given.keep.push_back(std::move(view.keep));
     } else {
-      using Pixels = py::array_t<std::uint8_t, py::array::c_style>;
       if (!py::isinstance<Pixels>(object)) {
         throw InputError(what + " must be a C-contiguous array of uint8");
       }
@@ -132,19 +159,20 @@ Given read_images(const py::list& objects, const Words& geometry,
     if (shape.size() != 3 || shape[2] != 3 || shape[0] < 1 || shape[1] < 1) {
       throw InputError(what + " has shape " + str(shape) + "; expected (height, width, 3)");
     }
-    const std::int32_t* sizes = geometry.data(static_cast<py::ssize_t>(index));
     image.size = {static_cast<std::int32_t>(shape[0]), static_cast<std::int32_t>(shape[1])};
-    image.resized = {sizes[0], sizes[1]};
-    image.top = sizes[2];
-    image.left = sizes[3];
-    image.rows_first = sizes[4] != 0;
-    if (image.resized.height < 1 || image.resized.width < 1) {
-      throw InputError(what + " cannot be resized to " + std::to_string(sizes[0]) + " by " +
-                       std::to_string(sizes[1]));
+    if (geometry) {
+      image.geometry = read_geometry(geometry->data(static_cast<py::ssize_t>(index)), what);
+    } else if (const auto kept = recipe.geometry(image.size)) {
+      image.geometry = *kept;
+    } else {
+      throw InputError(what + " has a size whose geometry is not kept: give it");
     }
     if (!maps.empty()) {
-      image.row_map = read_map(maps[index].first, image.resized.height, image.size.height);
-      image.column_map = read_map(maps[index].second, image.resized.width, image.size.width);
+      const images::Size& resized = image.geometry.resized;
+      image.row_map = read_map(maps[index].first, resized.height, image.size.height);
+      image.column_map = read_map(maps[index].second, resized.width, image.size.width);
+    } else if (geometry) {
+      recipe.tell_geometry(image.size, image.geometry);
     }
     given.images.push_back(image);
   }
@@ -152,9 +180,9 @@ Given read_images(const py::list& objects, const Words& geometry,
 }
 
 py::object infer_images(Engine& engine, const std::shared_ptr<Recipe>& recipe,
-                        const py::list& objects, const Words& geometry,
-                        const std::vector<std::pair<Words, Words>>& maps) {
-  Given given = read_images(objects, geometry, maps, engine.device());
+                        const py::list& objects, const std::optional<Words>& geometry,
+                        const Maps& maps) {
+  Given given = read_images(*recipe, objects, geometry, maps, engine.device());
   Arguments arguments;
   std::vector<Tensor> outputs;
   {
@@ -168,10 +196,10 @@ py::object infer_images(Engine& engine, const std::shared_ptr<Recipe>& recipe,
 }
 
 std::shared_ptr<DeviceArray> preprocess(const std::shared_ptr<Recipe>& recipe,
-                                        const py::list& objects, const Words& geometry,
-                                        const std::vector<std::pair<Words, Words>>& maps,
+                                        const py::list& objects,
+                                        const std::optional<Words>& geometry, const Maps& maps,
                                         const std::string& dtype, int device) {
-  Given given = read_images(objects, geometry, maps, device);
+  Given given = read_images(*recipe, objects, geometry, maps, device);
   const DataType type = image_dtype_of(dtype);
   const ReleasedGil released;
   const images::Batch batch(recipe, std::move(given.images));
@@ -208,12 +236,15 @@ void register_images(py::module_& module) {
                                 normalized);
            }),
            py::kw_only(), py::arg("interpolation"), py::arg("size"), py::arg("channels"),
-           py::arg("layout"), py::arg("fill"), py::arg("normalized").noconvert());
+           py::arg("layout"), py::arg("fill"), py::arg("normalized").noconvert())
+      .def("knows", &knows, py::arg("images"),
+           "Whether all are C-contiguous uint8 arrays (H, W, 3) on the host, of sizes whose "
+           "geometry is kept from an earlier call.");
   module.def("infer_images", &infer_images, py::arg("engine"), py::arg("recipe"), py::arg("images"),
              py::arg("geometry").noconvert(), py::arg("maps"),
              "Runs an engine on images, each with its geometry: the height and width that it is "
              "resized to, the row and column where the result begins in that, and whether Pillow "
-             "combines rows before columns.");
+             "combines rows before columns. None where the recipe knows them.");
   module.def("preprocess", &preprocess, py::arg("recipe"), py::arg("images"),
              py::arg("geometry").noconvert(), py::arg("maps"), py::kw_only(), py::arg("dtype"),
              py::arg("device"), "The tensor that an engine would get, on the GPU.");

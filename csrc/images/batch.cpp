@@ -10,6 +10,8 @@ namespace {
 // Pixels begin where vectors may be loaded, and well apart.
 constexpr std::size_t kAlignment = 256;
 
+constexpr std::size_t kMostSizes = 256;  // in use at once: of more, all is found again
+
 std::size_t aligned(std::size_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
@@ -24,7 +26,6 @@ void write(std::byte* target, std::span<const T> values) {
 std::shared_ptr<const Table> Recipe::table(const Method& method, Direction direction,
                                            const View& view,
                                            std::span<const std::int32_t> map) const {
-  constexpr std::size_t kMost = 256;  // sizes in use at once: more are computed again
   const Key key{method.arithmetic, direction, view};
   {
     const std::scoped_lock lock(mutex_);
@@ -33,8 +34,20 @@ std::shared_ptr<const Table> Recipe::table(const Method& method, Direction direc
   auto table =
       std::make_shared<const Table>(table_of(interpolation_, method, direction, view, map));
   const std::scoped_lock lock(mutex_);
-  if (tables_.size() >= kMost) tables_.clear();
+  if (tables_.size() >= kMostSizes) tables_.clear();
   return tables_.emplace(key, std::move(table)).first->second;
+}
+
+std::optional<Geometry> Recipe::geometry(const Size& size) const {
+  const std::scoped_lock lock(mutex_);
+  const auto found = geometries_.find(size);
+  return found != geometries_.end() ? std::optional(found->second) : std::nullopt;
+}
+
+void Recipe::tell_geometry(const Size& size, const Geometry& geometry) const {
+  const std::scoped_lock lock(mutex_);
+  if (geometries_.size() >= kMostSizes) geometries_.clear();
+  geometries_.insert_or_assign(size, geometry);
 }
 
 Batch::Batch(std::shared_ptr<const Recipe> recipe, std::vector<Image> images)
@@ -53,15 +66,17 @@ Batch::Batch(std::shared_ptr<const Recipe> recipe, std::vector<Image> images)
     return axis;
   };
   for (const auto& image : images_) {
-    const Method method = method_of(recipe_->interpolation(), image.size, image.resized);
-    const View rows{image.size.height, image.resized.height, image.top, format.height};
-    const View columns{image.size.width, image.resized.width, image.left, format.width};
+    const Method method = method_of(recipe_->interpolation(), image.size, image.geometry.resized);
+    const View rows{image.size.height, image.geometry.resized.height, image.geometry.top,
+                    format.height};
+    const View columns{image.size.width, image.geometry.resized.width, image.geometry.left,
+                       format.width};
     sources_.push_back(
         {nullptr, image.size.height, image.size.width,
          axis_of(recipe_->table(method, Direction::kRows, rows, image.row_map), format.height),
          axis_of(recipe_->table(method, Direction::kColumns, columns, image.column_map),
                  format.width),
-         method.arithmetic, image.rows_first ? 1 : 0, method.share});
+         method.arithmetic, image.geometry.rows_first ? 1 : 0, method.share});
   }
   for (const auto& source : sources_) {
     (kernels::fixed_taps(source.arithmetic) > 0 ? kinds_.few : kinds_.many) = true;

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <tuple>
 #include <vector>
@@ -16,7 +17,16 @@
 
 namespace trtfast::images {
 
-/// What every image becomes. Keeps the tables of the sizes in use; may be used by several threads.
+/// What an image of some size is resized to, and where the result lies in that.
+struct Geometry {
+  Size resized;
+  std::int32_t top;  // where the result begins; negative where padding comes first
+  std::int32_t left;
+  bool rows_first = false;  // whether Pillow combines rows before columns
+};
+
+/// What every image becomes. Keeps the geometry and the tables of the sizes in use; may be used by
+/// several threads.
 class Recipe {
  public:
   /// @param normalized float32 (depth, 256), the value of each pixel value; empty to map the least
@@ -33,6 +43,10 @@ class Recipe {
                                                    const View& view,
                                                    std::span<const std::int32_t> map) const;
 
+  /// That of images of a size, where it was told and is still kept.
+  [[nodiscard]] std::optional<Geometry> geometry(const Size& size) const;
+  void tell_geometry(const Size& size, const Geometry& geometry) const;
+
  private:
   using Key = std::tuple<kernels::Arithmetic, Direction, View>;
 
@@ -41,6 +55,7 @@ class Recipe {
   std::vector<float> normalized_;
   mutable std::mutex mutex_;
   mutable std::map<Key, std::shared_ptr<const Table>> tables_;
+  mutable std::map<Size, Geometry> geometries_;
 };
 
 /// An image of the caller's: uint8 (height, width, 3), contiguous.
@@ -48,10 +63,7 @@ struct Image {
   const std::byte* pixels;
   Size size;
   bool on_device;
-  Size resized;      // what it is resized to
-  std::int32_t top;  // where the result begins in that; negative where padding comes first
-  std::int32_t left;
-  bool rows_first = false;                     // whether Pillow combines rows before columns
+  Geometry geometry;
   std::span<const std::int32_t> row_map = {};  // see table_of()
   std::span<const std::int32_t> column_map = {};
 

@@ -31,7 +31,7 @@ struct Size {
   std::int32_t height;
   std::int32_t width;
 
-  bool operator==(const Size&) const = default;
+  auto operator<=>(const Size&) const = default;
 };
 
 /// The arithmetic by which an image is resized.

@@ -264,6 +264,10 @@ class ImageRecipe:
         ],
         normalized: numpy.typing.NDArray[numpy.float32] | None,
     ) -> None: ...
+    def knows(self, images: list) -> bool:
+        """
+        Whether all are C-contiguous uint8 arrays (H, W, 3) on the host, of sizes whose geometry is kept from an earlier call.
+        """
 
 class PendingCall:
     """
@@ -334,7 +338,7 @@ def infer_images(
     engine: Engine,
     recipe: ImageRecipe,
     images: list,
-    geometry: numpy.typing.NDArray[numpy.int32],
+    geometry: numpy.typing.NDArray[numpy.int32] | None,
     maps: collections.abc.Sequence[
         tuple[
             typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
@@ -343,7 +347,7 @@ def infer_images(
     ],
 ) -> typing.Any:
     """
-    Runs an engine on images, each with its geometry: the height and width that it is resized to, the row and column where the result begins in that, and whether Pillow combines rows before columns.
+    Runs an engine on images, each with its geometry: the height and width that it is resized to, the row and column where the result begins in that, and whether Pillow combines rows before columns. None where the recipe knows them.
     """
 
 def inspect(
@@ -375,7 +379,7 @@ def pinned_array(
 def preprocess(
     recipe: ImageRecipe,
     images: list,
-    geometry: numpy.typing.NDArray[numpy.int32],
+    geometry: numpy.typing.NDArray[numpy.int32] | None,
     maps: collections.abc.Sequence[
         tuple[
             typing.Annotated[numpy.typing.ArrayLike, numpy.int32],

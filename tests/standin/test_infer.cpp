@@ -228,8 +228,8 @@ TEST_P(InferOnStandin, Images) {
     const auto recipe = std::make_shared<const Recipe>(Interpolation::kNearest, format, table);
     const std::vector<std::uint8_t> pixels = {1, 2, 3, 4, 5, 6};  // two
     const auto* data = reinterpret_cast<const std::byte*>(pixels.data());
-    const Batch batch(recipe,
-                      {{data, {1, 2}, false, {1, 2}, 0, 0}, {data, {1, 2}, false, {1, 2}, 0, 1}});
+    const Batch batch(
+        recipe, {{data, {1, 2}, false, {{1, 2}, 0, 0}}, {data, {1, 2}, false, {{1, 2}, 0, 1}}});
     const auto outputs = engine->infer(engine->image_request(batch));
     EXPECT_EQ(values_of(outputs[0]), (Values{2, 8, 516, 522, 1030, 1036,      // as it is
                                              8, 18, 522, 528, 1036, 1038}));  // moved, and padded

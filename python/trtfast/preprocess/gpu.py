@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     Map = npt.NDArray[np.int32]
 
+_ON_ERROR = ("raise", "skip")
+
 __all__ = ["Arranged", "arrange", "read_in_parts"]
 
 
@@ -36,7 +38,7 @@ class Arranged(NamedTuple):
 
     recipe: _core.ImageRecipe
     images: list[Any]
-    geometry: npt.NDArray[np.int32]
+    geometry: npt.NDArray[np.int32] | None  # None where the recipe keeps it
     maps: list[tuple[Map, Map]]
 
 
@@ -45,11 +47,14 @@ def arrange(spec: Preprocess, images: Sequence[Any]) -> Arranged:
 
     An array on the host that is not C-contiguous is copied.
     """
+    recipe = _recipe(spec)
+    if isinstance(images, list) and recipe.knows(images):
+        return Arranged(recipe, images, None, [])
     ready = [
         np.ascontiguousarray(image) if isinstance(image, np.ndarray) else image for image in images
     ]
     geometry, maps = _geometry(spec, tuple([tuple(image.shape[:2]) for image in images]))
-    return Arranged(_recipe(spec), ready, geometry, maps)
+    return Arranged(recipe, ready, geometry, maps)
 
 
 def read_in_parts(
@@ -62,6 +67,15 @@ def read_in_parts(
     list of array, dict of int to InputError
         As :meth:`Preprocess.read` gives them; indices count from the first of all.
     """
+    # What is as it was in an earlier call needs no more looking at.
+    if (
+        isinstance(items, list)
+        and 0 < len(items) <= largest
+        and on_error in _ON_ERROR
+        and _recipe(spec).knows(items)
+    ):
+        yield items, {}
+        return
     batch = items_of(items)
 
     def read(first: int) -> tuple[list[Any], dict[int, InputError]]:

@@ -83,6 +83,38 @@ def test_an_engine_gets_what_the_cpu_makes(engine: Any) -> None:
     )
 
 
+def test_sizes_that_come_again(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = [random_image(5, 9, seed) for seed in range(3)]
+    wanted = 2 * Preprocess(size=(4, 6))(images) + 1
+    assert np.array_equal(engine.infer_images(images), wanted)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("looked at each image again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("trtfast.preprocess.decode.sort_out", refuse)
+        assert np.array_equal(engine.infer_images(images), wanted)
+        assert np.array_equal(engine.infer_images(images[::-1]), wanted[::-1])
+        for other in (
+            [*images, random_image(7, 9)],  # of another size
+            [images[0][:, ::-1]],  # not contiguous
+            [images[0].astype(np.float32)],
+            [images[0][..., 0]],
+            [np.zeros((5, 9, 4), np.uint8)],
+            images * 2,  # more than a batch
+            [b"bytes"],
+            [],
+        ):
+            with pytest.raises((AssertionError, InputError), match=r"looked at|no image"):
+                engine.infer_images(other)
+        with pytest.raises(AssertionError, match="looked at"):
+            engine.infer_images(images, on_error="else")
+    with pytest.raises(InputError, match="image 0 is float32"):
+        engine.infer_images([images[0].astype(np.float32)])
+    with pytest.raises(InputError, match="on_error is 'else'"):
+        engine.infer_images(images, on_error="else")
+
+
 def test_files_and_bytes(engine: Any, tmp_path: Path) -> None:
     images = [random_image(8, 5, seed) for seed in range(9)]
     (tmp_path / "one.png").write_bytes(encoded(".png", images[0][..., ::-1]))
