@@ -42,9 +42,9 @@ LONGEST_DEADLINE = 0.003
 LONG = 300.0  # seconds until growth can be told from what is under way at a moment
 IN_FLIGHT = 8
 FAULTS_KEPT = 10
-# Contexts that wear out hold up to 1 MB more than new ones, and threads have caches; ten bytes a
-# call would show in ten minutes. What the process keeps resident is told, and not judged: the heaps
-# of so many threads take minutes to reach their size.
+# Contexts that wear out hold some MB more than new ones, and threads have caches; ten bytes a call
+# would show in ten minutes. What the process keeps resident is told, and not judged: the heaps of
+# so many threads take minutes to reach their size.
 HOST_SLACK = 24 * 2**20
 DEVICE_SLACK = 4 * 2**20
 # Second; bytes in use on the device, allocated on the host, resident on the host.

@@ -1,4 +1,4 @@
-// One way through an engine: a stream, the buffers of its tensors, a context for each profile in
+// One way through an engine: a stream, the buffers of its tensors, contexts for each profile in
 // use, and the graphs of the shapes in use.
 #pragma once
 

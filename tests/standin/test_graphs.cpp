@@ -176,9 +176,10 @@ TEST_P(GraphsOnStandin, TensorRtMayRefuseACapture) {
                           {profile("x", {1, 2}, {2, 2}, {200, 2})});
   at_once_and_late([&] {
     const auto engine = load(plan, 1);
-    EXPECT_TRUE(is_right(*engine, rows(3)));
-    EXPECT_TRUE(is_right(*engine, rows(3, 1)));
-    EXPECT_EQ(counts(*engine), (Counts{2, 0, 0, 1}));
+    // Where contexts wear out, later runs have a context of their own, whose second enqueue fails.
+    const std::size_t runs = is_rtx() ? 2 : 4;
+    for (std::size_t seed = 0; seed < runs; ++seed) EXPECT_TRUE(is_right(*engine, rows(3, seed)));
+    EXPECT_EQ(counts(*engine), (Counts{runs, 0, 0, 1}));
     EXPECT_EQ(graphs(*engine), 0U);
   });
 }

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from .images import Image, Images, Item
 
-__all__ = ["decode", "read_image", "read_images", "sort_out"]
+__all__ = ["ON_ERROR", "decode", "read_image", "read_images", "sort_out"]
+
+ON_ERROR = ("raise", "skip")
 
 # Small, for it shares the processors with what else a service does.
 _MOST_WORKERS = 8
@@ -136,7 +138,7 @@ def sort_out(
     ``check`` may raise InputError for an image that has been read, ``first`` is the index of the
     first, and ``on_gpu`` tells whether they may be arrays there.
     """
-    if on_error not in ("raise", "skip"):
+    if on_error not in ON_ERROR:
         raise InputError(f"on_error is {on_error!r}; expected 'raise' or 'skip'")
     if workers is not None and workers < 1:
         raise InputError(f"workers is {workers}; expected 1 or more")
@@ -164,10 +166,7 @@ def _read(
 ) -> Image | InputError:
     what = f"image {index}"
     try:
-        if isinstance(item, np.ndarray):  # most of all, and PathLike is slow to ask for
-            check_image(item, what)
-            image = item
-        elif isinstance(item, (bytes, bytearray, memoryview)):
+        if isinstance(item, (bytes, bytearray, memoryview)):
             image = decode(item, what)
         elif isinstance(item, (str, os.PathLike)):
             try:

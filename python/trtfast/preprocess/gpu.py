@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import _core
 from .cpu import opencv
+from .decode import ON_ERROR
 from .geometry import CV2_FLAGS, PIL_FILTERS
 from .images import items_of
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from .spec import Preprocess
 
     Map = npt.NDArray[np.int32]
-
-_ON_ERROR = ("raise", "skip")
 
 __all__ = ["Arranged", "arrange", "read_in_parts"]
 
@@ -53,7 +52,14 @@ def arrange(spec: Preprocess, images: Sequence[Any]) -> Arranged:
     ready = [
         np.ascontiguousarray(image) if isinstance(image, np.ndarray) else image for image in images
     ]
-    geometry, maps = _geometry(spec, tuple([tuple(image.shape[:2]) for image in images]))
+    geometry = np.empty((len(images), 5), np.int32)
+    maps = []
+    for image, row in zip(images, geometry, strict=True):
+        height, width = (int(side) for side in image.shape[:2])
+        resized, offset = spec.geometry(height, width)
+        row[:] = (*resized, *offset, _begins_with_rows(spec, (height, width), resized))
+        if spec.interpolation == "nearest_exact":
+            maps.append((_map(height, resized[0]), _map(width, resized[1])))
     return Arranged(recipe, ready, geometry, maps)
 
 
@@ -71,7 +77,7 @@ def read_in_parts(
     if (
         isinstance(items, list)
         and 0 < len(items) <= largest
-        and on_error in _ON_ERROR
+        and on_error in ON_ERROR
         and _recipe(spec).knows(items)
     ):
         yield items, {}
@@ -91,22 +97,6 @@ def read_in_parts(
             if first < len(batch):
                 coming = ahead.submit(read, first)
             yield part
-
-
-# Batches of the same sizes come again, and a loop over images takes as long as a small engine.
-@lru_cache(maxsize=64)
-def _geometry(
-    spec: Preprocess, sizes: tuple[tuple[int, int], ...]
-) -> tuple[npt.NDArray[np.int32], list[tuple[Map, Map]]]:
-    geometry = np.empty((len(sizes), 5), np.int32)
-    maps = []
-    for (height, width), row in zip(sizes, geometry, strict=True):
-        resized, offset = spec.geometry(int(height), int(width))
-        row[:] = (*resized, *offset, _begins_with_rows(spec, (height, width), resized))
-        if spec.interpolation == "nearest_exact":
-            maps.append((_map(height, resized[0]), _map(width, resized[1])))
-    geometry.flags.writeable = False  # as it is shared
-    return geometry, maps
 
 
 @lru_cache(maxsize=64)
