@@ -36,7 +36,7 @@ BATCHES = (1, 8, 32, 128)
 TARGET: Size = (224, 224)
 THREADS = 16
 
-_KERNELS = ("preprocess_kernel", "stretch", "find_extremes", "forget_extremes")
+_KERNELS = ("preprocess_kernel", "linear_kernel", "stretch", "find_extremes", "forget_extremes")
 _HALF = 2  # bytes of a float16
 _ROUNDS = 6
 _GIB = 2**30

@@ -63,6 +63,7 @@ _RATIOS = (
     _Ratio("infer from page-locked / floor", "trtfast-pinned", "floor", {1: 1.02, 32: 1.02}),
     _Ratio("the same with out= / floor", "trtfast-pinned-out", "floor", {1: 1.02, 32: 1.02}),
     _Ratio("replay and synchronise / floor", "floor-wall", "floor", {}),
+    _Ratio("copy, replay and synchronise / floor", "floor-copied", "floor", {}),
     _Ratio("infer / NVIDIA's bindings", "trtfast-numpy", "bindings-loop", {1: 0.88, 32: 0.7}),
     _Ratio("eager FP32 / infer", "torch-fp32", "trtfast-numpy", {1: 7, 32: 5.5}, at_least=True),
     _Ratio(
@@ -83,6 +84,13 @@ _RATIOS = (
         "infer_images / page-locked", "infer-images", "engine-pinned", {32: 1.25}, models=_IMAGES
     ),
     _Ratio("infer_images / transfer", "infer-images", "transfer-floor", {}),
+    _Ratio("albumentations / the engine alone", "albumentations-1core", "engine-pinned", {}),
+    _Ratio(
+        "albumentations' arithmetic / the engine alone",
+        "albumentations-arithmetic-1core",
+        "engine-pinned",
+        {},
+    ),
     *(
         _Ratio(
             f"{peer} / infer_images", peer, "infer-images", bounds, at_least=True, models=_IMAGES
@@ -118,7 +126,7 @@ def _single(name: str, row: Mapping[str, Any]) -> Iterator[Reached]:
     if name.endswith("/steady/trtfast-numpy"):
         bound = 1.15 if name.startswith(f"{MODEL}/") else None
         yield Reached(f"{name}: p99 / p50", row["p99_over_p50"], "x", bound, at_least=False)
-    elif name.endswith("/steady/floor-wall"):
+    elif "/steady/floor-" in name:
         yield Reached(f"{name}: p99 / p50", row["p99_over_p50"], "x", None, at_least=False)
     elif name == "tiny/cpu":
         yield Reached(f"{name}: CPU beside the core", row["beside_core"] * 1e6, "µs", 10, False)

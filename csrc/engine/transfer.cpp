@@ -26,7 +26,7 @@ constexpr std::size_t kMedium = std::size_t{2} << 20U;
 // that are ready together are sent together.
 constexpr std::size_t kMediumChunk = std::size_t{32} << 10U;
 constexpr std::size_t kLargeChunk = std::size_t{256} << 10U;
-constexpr unsigned kMostHelpers = 7;
+constexpr unsigned kMostHelpers = 3;  // more gain nothing: the memory or the transfer is busy
 // How long a helper looks for the next copy before it sleeps: waking it takes as long as a copy.
 constexpr std::chrono::milliseconds kAwake{2};
 

@@ -78,9 +78,7 @@ Batch::Batch(std::shared_ptr<const Recipe> recipe, std::vector<Image> images)
                  format.width),
          method.arithmetic, image.geometry.rows_first ? 1 : 0, method.share});
   }
-  for (const auto& source : sources_) {
-    (kernels::fixed_taps(source.arithmetic) > 0 ? kinds_.few : kinds_.many) = true;
-  }
+  for (const auto& source : sources_) kinds_.add(kernels::kind_of(source.arithmetic));
   // NOLINTBEGIN(cppcoreguidelines-prefer-member-initializer): one follows from the other
   words_at_ = aligned(sources_.size() * sizeof(kernels::Source));
   normalized_at_ = aligned(words_at_ + (words * sizeof(std::int32_t)));

@@ -2,6 +2,7 @@
 #include <cuda_fp16.h>
 
 #include "cuda/check.h"
+#include "kernels/linear.cuh"
 #include "kernels/preprocess.h"
 #include "kernels/stage.cuh"
 #include "kernels/stretch.h"
@@ -9,45 +10,42 @@
 namespace trtfast::kernels {
 namespace {
 
-enum class Kind : std::int8_t { kFew, kMany };  // taps
+template <class T>
+using Out = Writer<T, float>;
 
-__device__ constexpr Kind kind_of(Arithmetic arithmetic) {
-  return fixed_taps(arithmetic) > 0 ? Kind::kFew : Kind::kMany;
+template <class T>
+__device__ void write(const Out<T>& writer, const Work& work, int row, const int (&rgb)[3]) {
+  if (work.is_column) writer.write(row, rgb);
 }
 
 template <class T>
-__device__ void write(const Writer<T>& writer, const Work& work, int row, const int (&rgb)[3]) {
-  if (work.is_column) writer.write({work.image, work.first_row + row, work.column}, rgb);
-}
-
-template <class T>
-__device__ void write_padding(const Writer<T>& writer, const Work& work, int row) {
+__device__ void write_padding(const Out<T>& writer, const Work& work, int row) {
   const auto& fill = work.format.fill;
-  write(writer, work, row, {fill[0], fill[1], fill[2]});
+  write<T>(writer, work, row, {fill[0], fill[1], fill[2]});
 }
 
 template <Arithmetic arithmetic, class T>
-__device__ void write_total(const Writer<T>& writer, const Work& work, int row,
+__device__ void write_total(const Out<T>& writer, const Work& work, int row,
                             const typename Math<arithmetic>::Total (&totals)[3]) {
   int rgb[3];
   for (int channel = 0; channel < 3; ++channel) {
     rgb[channel] = Math<arithmetic>::value(totals[channel], work.source.share);
   }
-  write(writer, work, row, rgb);
+  write<T>(writer, work, row, rgb);
 }
 
 // Pixels are read where they are: for rows before columns, which need all rows at hand, and for
 // parts of rows that are too long to be staged.
 template <Arithmetic arithmetic, class T>
-__device__ void resample_unstaged(const Work& work, const Writer<T>& writer) {
+__device__ void resample_unstaged(const Work& work, const Out<T>& writer) {
   for (int row = 0; row < work.rows(); ++row) {
     const Taps rows = work.row(row);
     if (work.is_visible && rows.count() > 0) {
       int rgb[3];
       resample_directly<arithmetic>(work.source, rows, work.columns, rgb);
-      write(writer, work, row, rgb);
+      write<T>(writer, work, row, rgb);
     } else {
-      write_padding(writer, work, row);
+      write_padding<T>(writer, work, row);
     }
   }
 }
@@ -55,7 +53,7 @@ __device__ void resample_unstaged(const Work& work, const Writer<T>& writer) {
 // A fixed, small number of taps: the rows of each row of the result are staged one after another,
 // as many at a time as there is room for.
 template <Arithmetic arithmetic, class T>
-__device__ void resample_few(const Work& work, const Writer<T>& writer) {
+__device__ void resample_few(const Work& work, const Out<T>& writer) {
   using M = Math<arithmetic>;
   constexpr int kTaps = fixed_taps(arithmetic);
   constexpr int kStep = kTaps < 4 ? kTaps : 4;
@@ -96,9 +94,9 @@ __device__ void resample_few(const Work& work, const Writer<T>& writer) {
       }
       if (turn < kTaps - 1) continue;
       if (is_visible) {
-        write_total<arithmetic>(writer, work, next / kTaps, totals);
+        write_total<arithmetic, T>(writer, work, next / kTaps, totals);
       } else {
-        write_padding(writer, work, next / kTaps);
+        write_padding<T>(writer, work, next / kTaps);
       }
       for (auto& total : totals) total = {};
     }
@@ -143,7 +141,7 @@ __device__ Listed at_position(const Shared& shared, int position) {
 // As many taps as sizes ask for, of rows that follow one another: each is staged and combined once,
 // and added to all rows of the result that it belongs to.
 template <Arithmetic arithmetic, class T>
-__device__ void resample_many(const Work& work, const Writer<T>& writer) {
+__device__ void resample_many(const Work& work, const Out<T>& writer) {
   using M = Math<arithmetic>;
   const Shared& shared = work.shared;
   list_rows(work);
@@ -186,21 +184,21 @@ __device__ void resample_many(const Work& work, const Writer<T>& writer) {
   for (int row = 0; row < kRows; ++row) {
     if (row >= work.rows()) continue;
     if (work.is_visible && shared.counts[row] > 0) {
-      write_total<arithmetic>(writer, work, row, totals[row]);
+      write_total<arithmetic, T>(writer, work, row, totals[row]);
     } else {
-      write_padding(writer, work, row);
+      write_padding<T>(writer, work, row);
     }
   }
 }
 
 template <Arithmetic arithmetic, class T>
-__device__ void resample(const Work& work, const Writer<T>& writer) {
+__device__ void resample(const Work& work, const Out<T>& writer) {
   if (work.part.pitch > kStage || work.source.rows_first) {
-    resample_unstaged<arithmetic>(work, writer);
+    resample_unstaged<arithmetic, T>(work, writer);
   } else if constexpr (fixed_taps(arithmetic) > 0) {
-    resample_few<arithmetic>(work, writer);
+    resample_few<arithmetic, T>(work, writer);
   } else {
-    resample_many<arithmetic>(work, writer);
+    resample_many<arithmetic, T>(work, writer);
   }
 }
 
@@ -225,15 +223,6 @@ __device__ Part part_of(const Work& work) {
   return {bounds[0], pixels, (pixels * 3 + 2 * kVector - 1) / kVector * kVector};
 }
 
-/// How many blocks an SM is to hold: as registers allow, and Turing's 1024 threads.
-constexpr int blocks_for(Kind kind) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
-  return kind == Kind::kFew ? 4 : 3;
-#else
-  return kind == Kind::kFew ? 6 : 3;
-#endif
-}
-
 /// Images with few taps, or those with many: a kernel for each, since many need many registers.
 template <class T, Kind kind>
 __global__ void __launch_bounds__(kThreads, blocks_for(kind))
@@ -243,7 +232,7 @@ __global__ void __launch_bounds__(kThreads, blocks_for(kind))
   __shared__ Shared shared;
   const int image = first_image + static_cast<int>(blockIdx.z);
   const Source source = sources[image];
-  if (kind_of(source.arithmetic) != kind) return;  // the other kernel's
+  if (kind_of(source.arithmetic) != kind) return;  // another kernel's
   const int column = static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x);
   const bool is_column = column < format.width;
   const Taps columns = taps_at(tables, source.columns, is_column ? column : 0);
@@ -251,23 +240,22 @@ __global__ void __launch_bounds__(kThreads, blocks_for(kind))
             most_rows, column, columns, is_column, is_column && columns.count() > 0,
             {},        shared};
   work.part = part_of(work);
-  const Writer<T> writer(format, normalized, output);
+  const Out<T> writer(format, normalized, output, image, work.first_row, column);
   if (work.part.pixels == 0) {
-    for (int row = 0; row < work.rows(); ++row) write_padding(writer, work, row);
+    for (int row = 0; row < work.rows(); ++row) write_padding<T>(writer, work, row);
     return;
   }
   if constexpr (kind == Kind::kFew) {
     switch (source.arithmetic) {
-      case Arithmetic::kCopy: resample<Arithmetic::kCopy>(work, writer); break;
-      case Arithmetic::kLinear: resample<Arithmetic::kLinear>(work, writer); break;
-      case Arithmetic::kCubic: resample<Arithmetic::kCubic>(work, writer); break;
-      default: resample<Arithmetic::kLanczos>(work, writer);
+      case Arithmetic::kCopy: resample<Arithmetic::kCopy, T>(work, writer); break;
+      case Arithmetic::kCubic: resample<Arithmetic::kCubic, T>(work, writer); break;
+      default: resample<Arithmetic::kLanczos, T>(work, writer);
     }
   } else {
     switch (source.arithmetic) {
-      case Arithmetic::kArea: resample<Arithmetic::kArea>(work, writer); break;
-      case Arithmetic::kBox: resample<Arithmetic::kBox>(work, writer); break;
-      default: resample<Arithmetic::kPillow>(work, writer);
+      case Arithmetic::kArea: resample<Arithmetic::kArea, T>(work, writer); break;
+      case Arithmetic::kBox: resample<Arithmetic::kBox, T>(work, writer); break;
+      default: resample<Arithmetic::kPillow, T>(work, writer);
     }
   }
 }
@@ -288,6 +276,11 @@ void launch(const Source* sources, std::int64_t count, const Kinds& kinds,
     const auto now =
         static_cast<unsigned>(count - first < kMostImages ? count - first : kMostImages);
     const dim3 grid(columns, rows, now);
+    if (kinds.linear) {
+      linear_kernel<T><<<grid, kThreads, 0, stream>>>(sources, tables, normalized, format,
+                                                      static_cast<int>(first), most_rows, output);
+      TRTFAST_CUDA(cudaGetLastError());
+    }
     if (kinds.few) {
       preprocess_kernel<T, Kind::kFew><<<grid, kThreads, 0, stream>>>(
           sources, tables, normalized, format, static_cast<int>(first), most_rows, output);

@@ -39,10 +39,22 @@ struct Scratch {
   std::int32_t* extremes = nullptr;
 };
 
-/// Whether there are images whose arithmetic has few taps, and such with many: see fixed_taps().
+/// What a kernel is made for: linear's two taps along each axis, other small numbers of them, which
+/// are fixed, and as many as sizes ask for.
+enum class Kind : std::int8_t { kLinear, kFew, kMany };
+
+TRTFAST_BOTH constexpr Kind kind_of(Arithmetic arithmetic) {
+  if (arithmetic == Arithmetic::kLinear) return Kind::kLinear;
+  return fixed_taps(arithmetic) > 0 ? Kind::kFew : Kind::kMany;
+}
+
+/// Of which kinds a batch has images.
 struct Kinds {
+  bool linear = false;
   bool few = false;
   bool many = false;
+
+  void add(Kind kind) { (kind == Kind::kLinear ? linear : kind == Kind::kFew ? few : many) = true; }
 };
 
 /// Resamples, crops, pads, reorders and normalises a batch. All pointers are to device memory.

@@ -18,47 +18,71 @@ inline constexpr int kRows = 8;          // of the result, that a block makes at
 inline constexpr int kStage = 30 << 10;  // bytes of shared memory for parts of the source's rows
 inline constexpr int kMostStaged = 64;   // of these rows at a time
 
-struct Place {
-  int image;
-  int row;
-  int column;
-};
+/// How many threads an SM holds.
+constexpr int threads_of_sm() {
+#ifndef __CUDA_ARCH__
+  return 0;  // where no kernel is compiled
+#elif __CUDA_ARCH__ < 800
+  return 1024;
+#elif __CUDA_ARCH__ == 860 || __CUDA_ARCH__ == 890 || __CUDA_ARCH__ >= 1200
+  return 1536;
+#else
+  return 2048;
+#endif
+}
 
-/// Puts a pixel where it belongs, normalised.
-template <class T>
+/// How many blocks an SM is to hold: as registers allow.
+constexpr int blocks_for(Kind kind) {
+  constexpr int kMost = threads_of_sm() / kThreads;
+  constexpr int kWanted[] = {8, 6, 3};  // in the order of Kind
+  const int wanted = kWanted[static_cast<int>(kind)];
+  return wanted < kMost ? wanted : kMost;
+}
+
+/// Puts a column's pixels where they belong, normalised.
+/// @tparam Value of the table: what a pixel value becomes, for each channel.
+template <class T, class Value>
 class Writer {
  public:
-  __device__ Writer(const Format& format, const float* normalized, T* output)
-      : format_(format), normalized_(normalized), output_(output) {}
+  __device__ Writer(const Format& format, const Value* normalized, T* output, int image, int row,
+                    int column)
+      : normalized_(normalized),
+        channels_(format.channels),
+        channel_(format.layout == Layout::kNchw ? format.height * format.width : 1) {
+    const int pixel = format.layout == Layout::kNchw ? 1 : format.depth();
+    row_ = format.width * pixel;
+    output_ = output + image * format.values() + static_cast<std::size_t>(row) * row_ +
+              static_cast<std::size_t>(column) * pixel;
+  }
 
-  __device__ void write(const Place& at, const int (&rgb)[3]) const {
-    if (format_.channels == Channels::kGray) {
+  /// @param row from the first that it was made for.
+  __device__ void write(int row, const int (&rgb)[3]) const {
+    T* const at = output_ + static_cast<std::size_t>(row) * row_;
+    if (channels_ == Channels::kGray) {
       put(at, 0, grey(rgb[0], rgb[1], rgb[2]));
       return;
     }
-    const bool swapped = format_.channels == Channels::kBgr;
+    const bool swapped = channels_ == Channels::kBgr;
     put(at, 0, swapped ? rgb[2] : rgb[0]);
     put(at, 1, rgb[1]);
     put(at, 2, swapped ? rgb[0] : rgb[2]);
   }
 
  private:
-  __device__ void put(const Place& at, int channel, int value) const {
-    const std::size_t depth = format_.depth();
-    const std::size_t pixel = static_cast<std::size_t>(at.row) * format_.width + at.column;
-    const std::size_t plane = static_cast<std::size_t>(format_.height) * format_.width;
-    const std::size_t image = at.image * plane * depth;
-    const std::size_t index = format_.layout == Layout::kNchw ? image + channel * plane + pixel
-                                                              : image + pixel * depth + channel;
+  __device__ void put(T* at, int channel, int value) const {
+    T& target = at[static_cast<std::size_t>(channel) * channel_];
     if constexpr (sizeof(T) == 1) {
-      output_[index] = static_cast<T>(value);
+      target = static_cast<T>(value);
     } else {
-      output_[index] = static_cast<T>(normalized_[channel * 256 + value]);
+      target = static_cast<T>(normalized_[channel * 256 + value]);
     }
   }
 
-  const Format& format_;
-  const float* normalized_;
+  const Value* normalized_;
+  Channels channels_;
+  // Values from one channel, and one row, to the next.
+  int channel_;
+  int row_;
   T* output_;
 };
 
