@@ -10,6 +10,7 @@ import pytest
 
 import trtfast
 import zoo
+from imagery import random_image
 
 pytestmark = [
     pytest.mark.gpu,
@@ -81,6 +82,36 @@ def test_demo_model_classifies_as_pytorch_does(engine_of: Callable[[str], Path])
     above = np.flatnonzero(wanted[0] > 0.005)
     assert list(np.argsort(-given[0])[: len(above)]) == list(np.argsort(-wanted[0])[: len(above)])
     assert np.abs(given - wanted).max() < 3e-3
+
+
+def test_images_get_the_top_5_that_albumentations_gets_them(
+    engine_of: Callable[[str], Path],
+) -> None:
+    need_packages(DEMO)
+    A = pytest.importorskip("albumentations")  # noqa: N806 - as everybody calls it
+    import skimage.data
+    import torch
+    from albumentations.pytorch import ToTensorV2
+
+    from trtfast.cli.models import load_model
+
+    transform = A.Compose([A.Resize(224, 224), A.Normalize(), ToTensorV2()])
+    photographs = [
+        getattr(skimage.data, name)()
+        for name in ("astronaut", "cat", "chelsea", "coffee", "rocket", "hubble_deep_field")
+    ]
+    images = [*photographs, *(random_image(90 + 7 * n, 400 - 3 * n, n) for n in range(100))]
+    batch = torch.stack([transform(image=image)["image"] for image in images])
+    preprocess = trtfast.Preprocess.from_albumentations(transform)
+    with trtfast.Engine(engine_of(DEMO), preprocess=preprocess) as engine:
+        given = trtfast.softmax(engine.infer_images(images))
+        logits = [engine.infer(one) for one in batch.numpy()[:, None]]
+        wanted = trtfast.softmax(np.concatenate(logits))
+    with torch.inference_mode():
+        exact = trtfast.softmax(load_model(DEMO).module(batch).numpy())
+    assert np.array_equal(np.argsort(-given)[:, :5], np.argsort(-wanted)[:, :5])
+    assert np.abs(given - wanted).max() < 3e-3
+    assert np.abs(given - exact).max() < 3e-3
 
 
 def _relative_error(given: np.ndarray, wanted: np.ndarray) -> float:
