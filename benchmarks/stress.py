@@ -49,7 +49,7 @@ FAULTS_KEPT = 10
 # so many threads take minutes to reach their size.
 HOST_SLACK = 24 * 2**20
 DEVICE_SLACK = 4 * 2**20
-# What TensorRT-RTX itself loses of host memory, at most, whoever calls it: a context that ends leaves
+# What TensorRT-RTX loses of host memory at most, whoever calls it: a context that ends leaves
 # 617 KiB, and these small networks' contexts give way after 4096 plain runs that change shapes.
 LOST_PER_PLAIN_RUN = 617 * 2**10 / 4096
 # Second; bytes in use on the device, allocated on the host, resident there; plain runs so far.

@@ -80,10 +80,14 @@ void check_contiguous(const std::string& what, const Shape& shape, const std::in
 DeviceView from_dlpack(py::handle object, const std::string& what, DataType dtype, int device,
                        const std::optional<std::uintptr_t>& stream,
                        const cuda::Junction* junction) {
+  const auto [_, given] = object.attr("__dlpack_device__")().cast<std::pair<int, int>>();
+  check_device(what, given, device);
   std::uintptr_t consumer = stream ? *stream : reinterpret_cast<std::uintptr_t>(junction->stream());
   if (consumer == 0) consumer = kLegacyStream;
   py::capsule capsule;
   try {
+    // A producer may lend what is on the current GPU only, and look at the current stream of that.
+    const cuda::DeviceGuard guard(device);
     capsule = object.attr("__dlpack__")(py::arg("stream") = consumer);
   } catch (py::error_already_set& error) {
     refuse(what, std::string("cannot be shared through DLPack: ") + error.what());
@@ -95,7 +99,6 @@ DeviceView from_dlpack(py::handle object, const std::string& what, DataType dtyp
     refuse(what, "gives a DLPack capsule that is no 'dltensor'");
   }
   const dlpack::Tensor& tensor = managed->tensor;
-  check_device(what, tensor.device.id, device);
   if (!matches(tensor.dtype, dtype)) refuse_dtype(what, name_of(tensor.dtype), dtype);
   Shape shape(tensor.shape, tensor.shape + tensor.ndim);
   if (tensor.strides != nullptr) check_contiguous(what, shape, tensor.strides, 1);
@@ -155,7 +158,7 @@ bool is_on_device(py::handle object) {
 DeviceView device_view(py::handle object, const std::string& what, DataType dtype, int device,
                        const std::optional<std::uintptr_t>& stream,
                        const cuda::Junction* junction) {
-  const bool has_dlpack = py::hasattr(object, "__dlpack__");
+  const bool has_dlpack = py::hasattr(object, "__dlpack_device__");
   return (has_dlpack ? from_dlpack : from_array_interface)(object, what, dtype, device, stream,
                                                            junction);
 }

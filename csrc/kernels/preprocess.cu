@@ -276,17 +276,17 @@ void launch(const Source* sources, std::int64_t count, const Kinds& kinds,
     const auto now =
         static_cast<unsigned>(count - first < kMostImages ? count - first : kMostImages);
     const dim3 grid(columns, rows, now);
-    if (kinds.linear) {
+    if (kinds.has(Kind::kLinear)) {
       linear_kernel<T><<<grid, kThreads, 0, stream>>>(sources, tables, normalized, format,
                                                       static_cast<int>(first), most_rows, output);
       TRTFAST_CUDA(cudaGetLastError());
     }
-    if (kinds.few) {
+    if (kinds.has(Kind::kFew)) {
       preprocess_kernel<T, Kind::kFew><<<grid, kThreads, 0, stream>>>(
           sources, tables, normalized, format, static_cast<int>(first), most_rows, output);
       TRTFAST_CUDA(cudaGetLastError());
     }
-    if (kinds.many) {
+    if (kinds.has(Kind::kMany)) {
       preprocess_kernel<T, Kind::kMany><<<grid, kThreads, 0, stream>>>(
           sources, tables, normalized, format, static_cast<int>(first), most_rows, output);
       TRTFAST_CUDA(cudaGetLastError());

@@ -3,6 +3,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -49,12 +50,13 @@ TRTFAST_BOTH constexpr Kind kind_of(Arithmetic arithmetic) {
 }
 
 /// Of which kinds a batch has images.
-struct Kinds {
-  bool linear = false;
-  bool few = false;
-  bool many = false;
+class Kinds {
+ public:
+  void add(Kind kind) { has_[static_cast<std::size_t>(kind)] = true; }
+  [[nodiscard]] bool has(Kind kind) const { return has_[static_cast<std::size_t>(kind)]; }
 
-  void add(Kind kind) { (kind == Kind::kLinear ? linear : kind == Kind::kFew ? few : many) = true; }
+ private:
+  std::array<bool, 3> has_{};
 };
 
 /// Resamples, crops, pads, reorders and normalises a batch. All pointers are to device memory.

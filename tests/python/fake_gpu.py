@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from typing_extensions import Self
 
+import trtfast
 from trtfast import _core
 
 TWICE = b"input x float32 -1,2\noutput y float32 -1,2\nop twice y = affine 2 1 x\n"
@@ -98,6 +99,22 @@ class Lent:
         new.restype = ctypes.py_object
         new.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
         return new(ctypes.addressof(self._managed), b"dltensor", None)
+
+
+class Strict:
+    """An array that is lent, as PyTorch's are, only while its GPU is the current one."""
+
+    def __init__(self, array: trtfast.DeviceArray, gpu: FakeGpu) -> None:
+        self._array = array
+        self._gpu = gpu
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._array.__dlpack_device__()
+
+    def __dlpack__(self, *, stream: int) -> object:
+        if self._gpu.current_device() != self._array.device:
+            raise BufferError("this GPU is not the current one")
+        return self._array.__dlpack__(stream=stream)
 
 
 class Gate:
@@ -214,6 +231,10 @@ class FakeGpu:
         """Return what is open and was not kept, in words."""
         told: bytes = self._fake.fake_cuda_leaks()
         return told.decode()
+
+    def current_device(self) -> int:
+        device: int = self._fake.fake_cuda_current_device()
+        return device
 
     def array(self, values: np.ndarray, *, device: int = 0, stream: int | None = None) -> Shared:
         """Return these values in a GPU's memory, which is the host's, so they are there at once."""

@@ -39,6 +39,11 @@ STANDIN_EXPORT void fake_cuda_fail(const char* function, int nth) noexcept {
   fake_cuda::fail(function, nth);
 }
 
+STANDIN_EXPORT int fake_cuda_current_device() noexcept {
+  int device = -1;
+  return cudaGetDevice(&device) == cudaSuccess ? device : -1;
+}
+
 /// Memory of a GPU.
 STANDIN_EXPORT void* fake_cuda_allocate(int device, std::size_t bytes) noexcept {
   const trtfast::cuda::DeviceGuard guard(device);

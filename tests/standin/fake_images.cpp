@@ -116,7 +116,7 @@ void preprocess(const Source* sources, std::int64_t count, const Kinds& kinds,
   launch("kernels::preprocess", stream, std::move(used), [=] {
     for (std::int64_t image = 0; image < call.count; ++image) {
       const Source& source = call.sources[image];
-      if (!(fixed_taps(source.arithmetic) > 0 ? kinds.few : kinds.many)) continue;  // not launched
+      if (!kinds.has(kind_of(source.arithmetic))) continue;  // not launched
       const std::size_t bytes =
           static_cast<std::size_t>(source.height) * static_cast<std::size_t>(source.width) * 3;
       const auto pixels = fake_cuda::range_of(source.pixels, bytes);

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import trtfast
-from fake_gpu import PAIR, TWICE, FakeGpu, Lent, Shared, answer, build, rows
+from fake_gpu import PAIR, TWICE, FakeGpu, Lent, Shared, Strict, answer, build, rows
 
 LATE = pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
 
@@ -139,6 +139,16 @@ def test_arrays_on_the_gpu(
             engine.infer(batch, out=share(third))  # from the host to the GPU
             np.testing.assert_array_equal(third.copy_to_host(), answer(batch))
             np.testing.assert_array_equal(first.copy_to_host(), answer(batch))
+
+
+def test_arrays_that_only_the_current_gpu_lends(gpu: FakeGpu, plan: bytes) -> None:
+    with trtfast.Engine(plan, device=0) as near, trtfast.Engine(plan, device=1) as far:
+        array = far.infer(gpu.array(rows(5), device=1))
+        given = far.infer(Strict(array, gpu))
+        np.testing.assert_array_equal(given.copy_to_host(), answer(answer(rows(5))))
+        assert gpu.current_device() == 0
+        with pytest.raises(trtfast.InputError, match="is on GPU 1, and the engine on GPU 0"):
+            near.infer(Strict(array, gpu))
 
 
 def test_arrays_of_the_gpu_outlive_their_engine(gpu: FakeGpu, plan: bytes) -> None:
