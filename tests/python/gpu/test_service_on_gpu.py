@@ -222,5 +222,5 @@ def test_engines_on_two_gpus(doubling: Path) -> None:
         out = torch.from_dlpack(second.infer(torch.from_numpy(zoo.rows(5)).to("cuda:1")))
         assert out.device.index == 1
         assert np.array_equal(out.cpu().numpy(), 2 * zoo.rows(5))
-        with pytest.raises(trtfast.InputError, match="device"):
+        with pytest.raises(trtfast.InputError, match="is on GPU 1, and the engine on GPU 0"):
             first.infer(torch.from_numpy(zoo.rows(5)).to("cuda:1"))
