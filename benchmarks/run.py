@@ -57,7 +57,8 @@ class Report:
     def __init__(self, path: Path, options: argparse.Namespace) -> None:
         self._path = path
         self._start = time.perf_counter()
-        settings = {key: value for key, value in vars(options).items() if key != "output"}
+        paths = ("folder", "output")
+        settings = {key: value for key, value in vars(options).items() if key not in paths}
         self._content: dict[str, Any] = {
             **describe(),
             "options": json.loads(json.dumps(settings, default=str)),

@@ -1,6 +1,7 @@
 #include "engine/transfer.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -213,6 +214,16 @@ class Crew {
   std::atomic<bool> awake_ = false;
 };
 
+/// Large copies to a GPU take turns: were they sent side by side, all would end late and together,
+/// and the GPU would have nothing to compute until then.
+std::mutex& bus_of_current_device() {
+  constexpr std::size_t kBuses = 64;  // of more GPUs, some wait for others
+  static auto* buses = new std::array<std::mutex, kBuses>;  // never ends: see Crew
+  int device = 0;
+  TRTFAST_CUDA(cudaGetDevice(&device));
+  return (*buses)[static_cast<std::size_t>(device) % kBuses];
+}
+
 }  // namespace
 
 void send(std::byte* device, std::byte* pinned, const std::byte* source, std::size_t bytes,
@@ -235,6 +246,8 @@ void send(std::byte* device, std::byte* pinned, std::span<const Piece> pieces, s
     transfer(0, bytes);
     return;
   }
+  std::unique_lock<std::mutex> turn;
+  if (bytes > kMedium) turn = std::unique_lock(bus_of_current_device());
   const Job job = job_of(pinned, pieces, bytes);
   std::size_t sent = 0;
   Crew::instance().run(job, wait, [&](std::size_t ready) {

