@@ -217,7 +217,7 @@ class Crew {
 /// Large copies to a GPU take turns: were they sent side by side, all would end late and together,
 /// and the GPU would have nothing to compute until then.
 std::mutex& bus_of_current_device() {
-  constexpr std::size_t kBuses = 64;  // of more GPUs, some wait for others
+  constexpr std::size_t kBuses = 64;                        // of more GPUs, some wait for others
   static auto* buses = new std::array<std::mutex, kBuses>;  // never ends: see Crew
   int device = 0;
   TRTFAST_CUDA(cudaGetDevice(&device));
