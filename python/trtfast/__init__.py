@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .preprocess import Preprocess, read_image
     from .reference import ReferenceEngine
     from .report import EngineStats, LayerTime, MemoryReport
+    from .verification import Tolerance, VerifyReport, verify
 
 __all__ = [
     "BuildError",
@@ -65,9 +66,11 @@ __all__ = [
     "ShapeRange",
     "TensorRTNotFoundError",
     "TensorSpec",
+    "Tolerance",
     "UnsupportedDeviceError",
     "UnsupportedVersionError",
     "Verdict",
+    "VerifyReport",
     "__version__",
     "build",
     "check",
@@ -79,6 +82,7 @@ __all__ = [
     "sigmoid",
     "softmax",
     "top_k",
+    "verify",
 ]
 
 # NumPy alone takes as long to import as a service may take to start: these come when first used.
@@ -93,6 +97,8 @@ _LAZY = {
     "Passport": "passport",
     "Preprocess": "preprocess",
     "ReferenceEngine": "reference",
+    "Tolerance": "verification",
+    "VerifyReport": "verification",
     "__version__": "_core",
     "class_names": "labels",
     "compile": "pipeline",
@@ -101,6 +107,7 @@ _LAZY = {
     "sigmoid": "postprocess",
     "softmax": "postprocess",
     "top_k": "postprocess",
+    "verify": "verification",
 }
 
 

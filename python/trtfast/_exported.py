@@ -85,7 +85,7 @@ def check_numbers(
         return
 
     shapes = describe_shapes(inputs)
-    feeds = {name: _to_numpy(tensor) for name, tensor in inputs.items()}
+    feeds = {name: to_numpy(tensor) for name, tensor in inputs.items()}
     options = ort.SessionOptions()
     options.log_severity_level = 4
     try:
@@ -109,7 +109,7 @@ def check_numbers(
 def _compare(what: str, actual: _Array, tensor: torch.Tensor, rtol: float, atol: float) -> None:
     import numpy as np
 
-    expected = _to_numpy(tensor)
+    expected = to_numpy(tensor)
     if actual.shape != expected.shape or actual.dtype != expected.dtype:
         raise ExportError(
             f"{what} is {actual.dtype} {actual.shape} in ONNX but {expected.dtype} "
@@ -130,7 +130,8 @@ def _compare(what: str, actual: _Array, tensor: torch.Tensor, rtol: float, atol:
         )
 
 
-def _to_numpy(tensor: torch.Tensor) -> _Array:
+def to_numpy(tensor: torch.Tensor) -> _Array:
+    """Return a tensor's values on the host; bfloat16 as that of ml_dtypes."""
     import ml_dtypes
     import torch
 

@@ -116,6 +116,16 @@ class Engine(Closing):
         if rebuild:
             source = sources.rebuilt(source, onnx, backend, device, allow_unsupported_gpu)
         plan, self._passport = sources.read(source)
+        # Bytes are the caller's to keep, and as large as the weights.
+        self._path = None if isinstance(source, bytes) else Path(source)
+        self._options: dict[str, Any] = {
+            "device": device,
+            "lanes": lanes,
+            "cuda_graph": cuda_graph,
+            "wait": wait,
+            "backend": backend,
+            "allow_unsupported_gpu": allow_unsupported_gpu,
+        }
         if preprocess is None and self._passport is not None and self._passport.preprocess:
             preprocess = Preprocess.from_dict(self._passport.preprocess)
         self._preprocess = preprocess
@@ -180,6 +190,21 @@ class Engine(Closing):
     def passport(self) -> Passport | None:
         """What is known of the plan beside its bytes."""
         return self._passport
+
+    @property
+    def path(self) -> Path | None:
+        """Where the plan lies; None if it was given as bytes."""
+        return self._path
+
+    @property
+    def lanes(self) -> int:
+        """How many calls run at once."""
+        return int(self._options["lanes"])
+
+    @property
+    def cuda_graph(self) -> bool:
+        """Whether runs are captured."""
+        return bool(self._options["cuda_graph"])
 
     @property
     def tensorrt(self) -> str:
@@ -419,6 +444,18 @@ class Engine(Closing):
     def inspect(self) -> str:
         """Return what TensorRT's engine inspector tells of the layers, as JSON."""
         return self._core.inspect()
+
+    def reopened(self, **options: Any) -> Engine:
+        """Return another engine of the same plan, with some options of :class:`Engine` changed.
+
+        Raises
+        ------
+        InputError
+            If the plan was given as bytes, which are not kept.
+        """
+        if self._path is None:
+            raise InputError("this plan was given as bytes: open another engine with Engine(bytes)")
+        return Engine(self._path, **self._options | options)
 
     def close(self) -> None:
         """Wait for the calls under way, and free the GPU's memory. May be called again."""

@@ -97,7 +97,7 @@ def export(
     path.parent.mkdir(parents=True, exist_ok=True)
 
     with (
-        _evaluation_mode(model),
+        evaluation_mode(model),
         tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder,
     ):
         expected = sample.run(model)
@@ -276,7 +276,8 @@ def _second_batch(sample: _Sample, axes: list[dict[int, str]]) -> _Sample | None
 
 
 @contextmanager
-def _evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
+def evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
+    """Have a module and all its parts in evaluation mode, and put them back."""
     flags = {module: module.training for module in model.modules()}
     model.eval()
     try:

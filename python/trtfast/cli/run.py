@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
-from zipfile import BadZipFile
 
 import numpy as np
 
 import trtfast
+from trtfast.arrays import ENDINGS, read_arrays
 from trtfast.errors import InputError
 from trtfast.passport import Passport
 
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from trtfast.postprocess import Classification
     from trtfast.spec import Array, InferenceEngine
 
-__all__ = ["run_model"]
-
-_ARRAYS = (".npy", ".npz")
+__all__ = ["preprocess_of", "run_model"]
 
 
 def run_model(path: Path, inputs: list[Path], save: Path | None, top: int, backend: str) -> None:
@@ -48,18 +46,14 @@ def run_model(path: Path, inputs: list[Path], save: Path | None, top: int, backe
 
 def _read(source: Path, engine: InferenceEngine, known: Passport | None) -> dict[str, Any]:
     names = [spec.name for spec in engine.inputs]
-    if source.suffix in _ARRAYS:
-        if not source.is_file():
-            raise InputError(f"there is no file {source}")
-        try:
-            loaded = np.load(source, allow_pickle=False)
-            return {names[0]: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-        except (ValueError, EOFError, BadZipFile) as error:
-            raise InputError(f"{source} cannot be read as arrays of numbers: {error}") from error
-    return {names[0]: _preprocess(engine, known)(trtfast.read_image(source))}
+    if source.suffix in ENDINGS:
+        loaded = read_arrays(source)
+        return loaded if isinstance(loaded, dict) else {names[0]: loaded}
+    return {names[0]: preprocess_of(engine, known)(trtfast.read_image(source))}
 
 
-def _preprocess(engine: InferenceEngine, known: Passport | None) -> trtfast.Preprocess:
+def preprocess_of(engine: InferenceEngine, known: Passport | None) -> trtfast.Preprocess:
+    """Return how a model takes images: as its passport says, else as its input's shape does."""
     if known is not None and known.preprocess is not None:
         return trtfast.Preprocess.from_dict(known.preprocess)
     shape = engine.inputs[0].shape
