@@ -29,6 +29,7 @@ from .spec import InferenceEngine, ShapeRange, TensorSpec
 
 if TYPE_CHECKING:
     from ._core import DeviceArray, __version__
+    from .bisection import BisectReport, bisect
     from .engine import Engine
     from .futures import InferenceFuture
     from .labels import class_names
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from .verification import Tolerance, VerifyReport, verify
 
 __all__ = [
+    "BisectReport",
     "BuildError",
     "Classification",
     "ClosedError",
@@ -72,6 +74,7 @@ __all__ = [
     "Verdict",
     "VerifyReport",
     "__version__",
+    "bisect",
     "build",
     "check",
     "class_names",
@@ -87,6 +90,7 @@ __all__ = [
 
 # NumPy alone takes as long to import as a service may take to start: these come when first used.
 _LAZY = {
+    "BisectReport": "bisection",
     "Classification": "postprocess",
     "DeviceArray": "_core",
     "Engine": "engine",
@@ -100,6 +104,7 @@ _LAZY = {
     "Tolerance": "verification",
     "VerifyReport": "verification",
     "__version__": "_core",
+    "bisect": "bisection",
     "class_names": "labels",
     "compile": "pipeline",
     "load": "pipeline",

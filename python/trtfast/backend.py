@@ -32,6 +32,7 @@ __all__ = [
     "libraries",
     "require_gpu",
     "select",
+    "why_no_engine",
 ]
 
 # Newest first. The soname of TensorRT-RTX is the same for all its versions.
@@ -173,6 +174,18 @@ def can_run(
 ) -> bool:
     """Whether a TensorRT may run on a GPU: it lists it, or the user allows it all the same."""
     return is_gpu_allowed(allow_unsupported_gpu) or library.supports(gpu.compute_capability)
+
+
+def why_no_engine(device: int = 0, allow_unsupported_gpu: bool | None = None) -> str | None:
+    """Return why no engine can run here, or None if one can."""
+    try:
+        gpu = require_gpu(device)
+        library = select(device=gpu)
+    except (UnsupportedDeviceError, TensorRTNotFoundError) as error:
+        return str(error).partition("\n")[0].partition(". ")[0]
+    if not can_run(library, gpu, allow_unsupported_gpu):
+        return f"{library.product} {library.version} does not list {gpu.name} as supported"
+    return None
 
 
 def is_gpu_allowed(allow_unsupported_gpu: bool | None) -> bool:

@@ -1,8 +1,9 @@
 """Half precision on a CPU: a model in float16 or bfloat16 as a float32 model that rounds alike.
 
 ONNX Runtime's CPU provider is no measure of half precision. It runs most float16 operators in
-float32 and drops the casts between them, so that nothing is rounded and nothing overflows; and it has
-next to none for bfloat16. It does honour a float32 model whose every result is cast to half and back.
+float32 and drops the casts between them, so that nothing is rounded and nothing overflows; and it
+has next to none for bfloat16. It does honour a float32 model that casts each result to half and
+back.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from . import backend as backends
 from .build import cached
 from .engine import Engine
-from .errors import InputError, TensorRTNotFoundError, UnsupportedDeviceError
+from .errors import InputError
 from .export import export
 from .reference import ReferenceEngine
 
@@ -70,7 +70,8 @@ def load(
         raise InputError(f"{path}: the ending must be .onnx or one of {', '.join(_PLANS)}")
     if not path.is_file():
         raise InputError(f"there is no ONNX file {path}")
-    if backend == "auto" and (reason := _why_no_engine(device, options)):
+    allowed = options.get("allow_unsupported_gpu")
+    if backend == "auto" and (reason := backends.why_no_engine(device, allowed)):
         logger.warning("%s runs on the CPU, on the reference engine: %s", path, reason)
         return ReferenceEngine(path, preprocess=options.get("preprocess"))
     return _cached_engine(path, backend=backend, device=device, **options)
@@ -130,15 +131,3 @@ def _cached_engine(onnx: Path, *, backend: str, device: int, **options: Any) -> 
     backends.require_gpu(device)
     path = cached(onnx, backend=backend, device=device, **options)
     return Engine(path, backend=backend, device=device, **engine_options)
-
-
-def _why_no_engine(device: int, options: dict[str, Any]) -> str | None:
-    """Return why no engine can run here, or None if one can."""
-    try:
-        gpu = backends.require_gpu(device)
-        library = backends.select(device=gpu)
-    except (UnsupportedDeviceError, TensorRTNotFoundError) as error:
-        return str(error).partition("\n")[0]
-    if not backends.can_run(library, gpu, options.get("allow_unsupported_gpu")):
-        return f"{library.product} {library.version} does not list {gpu.name} as supported"
-    return None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from . import _core
 
-__all__ = ["resolve"]
+__all__ = ["options_of", "resolve"]
 
 logger = logging.getLogger("trtfast")
 
@@ -73,7 +73,7 @@ def resolve(
         _refuse(path, reason, "it has no passport that tells how it was built: build it anew")
     source = _source(path, known, onnx, reason)
     logger.warning("%s cannot be loaded here: %s. It is built again from %s", path, reason, source)
-    return cached(source, backend=backend, device=device, **_options(known, library, gpu))
+    return cached(source, backend=backend, device=device, **options_of(known, library, gpu))
 
 
 def _misfit(
@@ -122,8 +122,8 @@ def _refuse(path: Path, reason: str, lack: str) -> NoReturn:
     )
 
 
-def _options(known: Passport, library: _core.Library, gpu: _core.Device | None) -> dict[str, Any]:
-    """Return the options of the build that made the plan, for the GPU here."""
+def options_of(known: Passport, library: _core.Library, gpu: _core.Device | None) -> dict[str, Any]:
+    """Return the options of the build that made a plan, for the GPU here."""
     options = dict(known.options)
     targeted = bool(options.pop("targets", None)) and library.is_rtx
     if targeted and gpu is not None and library.supports(gpu.compute_capability):

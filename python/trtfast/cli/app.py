@@ -97,10 +97,15 @@ def build(
     max_shapes: Shapes = "",
     workspace: Annotated[int | None, typer.Option(help="Bytes of memory for a layer.")] = None,
     optimization_level: Annotated[int | None, typer.Option(help="0 to 5.", min=0, max=5)] = None,
+    keep_fp32: Annotated[
+        Path | None,
+        typer.Option(help="A file of nodes to keep in float32, one a line, as verify writes it."),
+    ] = None,
     backend: Backend = "auto",
 ) -> None:
     """Build an engine from an ONNX model."""
     import trtfast
+    from trtfast.bisection import read_keep_list
     from trtfast.shapes import parse
 
     from .console import build_progress
@@ -110,6 +115,7 @@ def build(
             onnx,
             output,
             precision=precision,
+            keep_fp32=read_keep_list(keep_fp32) if keep_fp32 else (),
             min_shapes=parse(min_shapes),
             opt_shapes=parse(opt_shapes),
             max_shapes=parse(max_shapes),
@@ -160,6 +166,52 @@ def check(
         console.print(f"  {problem}")
     console.print(f"Next: {verdict.advice}" if verdict.advice else "It can be loaded here.")
     raise typer.Exit(0 if verdict.loads else 1)
+
+
+@app.command()
+def verify(
+    model: Annotated[Path, typer.Argument(help="An engine or an ONNX model.")],
+    reference: Annotated[
+        Path, typer.Option(help="The float32 ONNX model, or outputs in an .npz or .npy file.")
+    ],
+    samples: Annotated[
+        Path, typer.Option(help="A folder of images, or inputs in an .npz or .npy file.")
+    ],
+    precision: Annotated[
+        str | None, typer.Option(help="Of an ONNX model, to run it in; by default as run does.")
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Allowed error, as a share of the largest value.", min=0)
+    ] = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="Allowed difference of a confidence, 0 to 1.", min=0)
+    ] = None,
+    repeats: Annotated[
+        int, typer.Option(help="Runs that must give the same bits, each way; 0 for none.", min=0)
+    ] = 10,
+    bisect: Annotated[
+        bool, typer.Option("--bisect", help="If it fails, find the nodes to keep in float32.")
+    ] = False,
+    keep_list: Annotated[
+        Path | None, typer.Option(help="Where --bisect writes them; by default MODEL.keep.txt.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    backend: Annotated[str, typer.Option(help="As for build, or reference.")] = "auto",
+) -> None:
+    """Compare a model with its reference and with itself; status 1 beyond the tolerance."""
+    from .verify import Wanted, run_verify
+
+    wanted = Wanted(
+        precision=precision,
+        tolerance=tolerance,
+        confidence=confidence,
+        repeats=repeats,
+        as_json=as_json,
+        bisect=bisect,
+        keep_list=keep_list,
+        backend=backend,
+    )
+    raise typer.Exit(0 if run_verify(model, reference, samples, wanted) else 1)
 
 
 @app.command()

@@ -119,9 +119,9 @@ def plain(value: Any) -> Any:
 
 def judged(
     outputs: tuple[OutputErrors, ...],
-    determinism: Determinism | None,
-    batch: BatchInvariance | None,
     tolerance: Tolerance,
+    determinism: Determinism | None = None,
+    batch: BatchInvariance | None = None,
 ) -> tuple[str, ...]:
     """Return what is beyond the tolerance, a sentence each."""
     failures = [failure for output in outputs for failure in _of_output(output, tolerance)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
 
     from ..spec import InferenceEngine
     from .checks import Probe
+    from .metrics import OutputErrors
     from .references import Reference
     from .samples import Samples
 
-__all__ = ["verify"]
+__all__ = ["compare", "precision_of", "verify"]
 
 _PROBES = 4  # how many samples are kept, for the checks that run them again
 
@@ -79,8 +81,44 @@ def verify(
     Error
         If ONNX Runtime is needed and not installed, or as ``infer`` raises.
     """
-    precision = precision or _precision_of(engine)
+    precision = precision or precision_of(engine)
     tolerance = tolerance or Tolerance.of(precision)
+    found = compare(engine, reference, samples, tolerance, scores)
+    determinism = None
+    if repeats:
+        determinism = check_determinism(engine, _of_other_shapes(found.probes), repeats)
+    batch = check_batch(engine, found.probes)
+    return VerifyReport(
+        engine=getattr(engine, "tensorrt", type(engine).__name__),
+        reference=found.reference,
+        precision=precision,
+        samples=found.samples,
+        tolerance=tolerance,
+        outputs=found.outputs,
+        determinism=determinism,
+        batch=batch,
+        failures=judged(found.outputs, tolerance, determinism, batch),
+    )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An engine's errors on some samples, and the first of these, to be run again."""
+
+    outputs: tuple[OutputErrors, ...]
+    samples: int
+    reference: str
+    probes: list[Probe]
+
+
+def compare(
+    engine: InferenceEngine,
+    reference: Reference,
+    samples: Samples,
+    tolerance: Tolerance,
+    scores: Collection[str] | None = None,
+) -> Comparison:
+    """Compare an engine with a reference; the parameters are those of :func:`verify`."""
     names = [spec.name for spec in engine.outputs]
     if unknown := sorted(set(scores or ()) - set(names)):
         raise InputError(f"scores names {unknown}, and the engine's outputs are {names}")
@@ -102,24 +140,12 @@ def verify(
                 probes.append((inputs, given))
             count += 1
         yardstick.finish()
-        name = yardstick.name
     outputs = tuple(errors[name].result() for name in names)
-    determinism = check_determinism(engine, _of_other_shapes(probes), repeats) if repeats else None
-    batch = check_batch(engine, probes)
-    return VerifyReport(
-        engine=getattr(engine, "tensorrt", type(engine).__name__),
-        reference=name,
-        precision=precision,
-        samples=count,
-        tolerance=tolerance,
-        outputs=outputs,
-        determinism=determinism,
-        batch=batch,
-        failures=judged(outputs, determinism, batch, tolerance),
-    )
+    return Comparison(outputs, count, yardstick.name, probes)
 
 
-def _precision_of(engine: InferenceEngine) -> str:
+def precision_of(engine: InferenceEngine) -> str:
+    """Return what an engine is in: what its passport says was asked for, else "fp32"."""
     known = getattr(engine, "passport", None)
     return str(known.precision["asked"]) if known is not None else "fp32"
 
