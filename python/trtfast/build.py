@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .preprocess import Preprocess
     from .shapes import Shapes
     from .spec import ShapeRange
+    from .verification import Tolerance
+    from .verification.samples import Samples
 
 __all__ = ["Progress", "build", "cached"]
 
@@ -51,6 +53,8 @@ def build(
     device: int = 0,
     preprocess: Preprocess | None = None,
     classes: ClassNames | None = None,
+    samples: Samples | None = None,
+    tolerance: Tolerance | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Build an engine from an ONNX model, and write the plan and its passport.
@@ -62,8 +66,11 @@ def build(
     path : path, optional
         Where the plan goes; the passport goes beside it, with ``.json`` added. By default the
         model's path with the ending ``.engine``.
-    precision : "fp32", "fp16" or "bf16"
-        What layers compute in. The graph itself is cast, so it holds on every TensorRT.
+    precision : "fp32", "fp16", "bf16" or "auto"
+        What layers compute in. The graph itself is cast, so it holds on every TensorRT. "auto" is
+        the fastest that is within ``tolerance`` on ``samples``, found by building and running all,
+        each with as many nodes in float32 as it needs; the passport tells of the search. It needs
+        the GPU.
     keep_io : bool
         Whether inputs and outputs stay float32.
     keep_fp32 : collection of str
@@ -89,6 +96,11 @@ def build(
         Kept in the passport for whoever runs the engine; so are the names of the classes.
     classes : optional
         As :func:`trtfast.class_names` takes them.
+    samples : optional
+        For "auto", as :func:`trtfast.verify` takes them: the first 32 calls, of which the first is
+        timed.
+    tolerance : Tolerance, optional
+        For "auto"; by default that of float16.
     progress : callable, optional
         Called with (phase, parent phase, step, steps), from several threads. False cancels.
 
@@ -110,11 +122,40 @@ def build(
     """
     if workspace is not None and workspace <= 0:
         raise InputError(f"workspace is {workspace}: give bytes, 1 or more, or None for all")
+    if precision == "auto" and not keep_io:
+        raise InputError(
+            "precision='auto' compares engines of one interface: leave keep_io as it is"
+        )
+    if precision != "auto" and not (samples is None and tolerance is None):
+        raise InputError(f"samples and tolerance are for precision='auto', not for {precision!r}")
     if optimization_level is not None and not 0 <= optimization_level <= 5:
         raise InputError(f"optimization_level is {optimization_level}: use 0 to 5")
     names = None if classes is None else class_names(classes)
     source, origin = model.read(onnx)
     target = _target(path, origin)
+    if precision == "auto":
+        from .auto import build_fastest
+
+        return build_fastest(
+            source,
+            target,
+            samples,
+            tolerance,
+            keep_fp32=tuple(keep_fp32),
+            min_shapes=min_shapes,
+            opt_shapes=opt_shapes,
+            max_shapes=max_shapes,
+            buckets=buckets,
+            profiles=profiles,
+            workspace=workspace,
+            optimization_level=optimization_level,
+            backend=backend,
+            targets=targets,
+            device=device,
+            preprocess=preprocess,
+            classes=names,
+            progress=progress,
+        )
     gpu = backends.gpu(device)
     library = backends.select(backend, device=gpu)
     cast = precisions.cast(source, precision, keep_io=keep_io, keep_fp32=keep_fp32)
@@ -185,6 +226,8 @@ def cached(onnx: Path, *, backend: str, device: int, **options: Any) -> Path:
     backend, device, **options
         Those of :func:`build`.
     """
+    if options.get("precision") == "auto":
+        raise InputError("precision='auto' is for trtfast.build: build it, and load the engine")
     if options.get("classes") is not None:  # a file's names count, not where it is
         options["classes"] = class_names(options["classes"])
     gpu = backends.gpu(device)

@@ -135,7 +135,8 @@ def _tensor_errors(
                 found = given[name].astype(np.float64)
                 counted = np.isfinite(exact)
                 with np.errstate(invalid="ignore", over="ignore"):
-                    difference = np.nan_to_num(found[counted] - exact[counted], nan=np.inf)
+                    difference = found[counted] - exact[counted]
+                    difference[~np.isfinite(difference)] = np.inf
                     noise[name] += float(np.dot(difference, difference))
                 signal[name] += float(np.dot(exact[counted], exact[counted]))
     return {name: _ratio(noise[name], signal[name]) for name in names}

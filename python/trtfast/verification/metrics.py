@@ -129,7 +129,7 @@ def largest_error(given: Array, wanted: Array) -> float:
     a, b = given.astype(np.float64), wanted.astype(np.float64)
     with np.errstate(invalid="ignore"):
         apart = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
-    error = float(np.nan_to_num(apart, nan=np.inf).max(initial=0.0))
+    error = float(np.nan_to_num(apart, nan=np.inf, posinf=np.inf).max(initial=0.0))
     return _share(error, float(np.abs(b[np.isfinite(b)]).max(initial=0.0)))
 
 

@@ -1,0 +1,216 @@
+"""Nodes that lose the answer are found by name, and kept they mend it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import lossy
+import trtfast
+from casting import parse
+from lossy import images
+from trtfast import Tolerance, bisect
+from trtfast.bisection import NodeError, on_cpu, read_keep_list
+from trtfast.bisection.layers import layer_errors
+from trtfast.bisection.search import _worst
+from trtfast.errors import InputError, PrecisionError
+from trtfast.precision import cast
+
+X = images(16)
+
+
+def passes(model: onnx.ModelProto, keep: Any, precision: str = "fp16") -> bool:
+    with on_cpu(precision)(model, keep) as engine:
+        return trtfast.verify(engine, model, X, precision=precision, repeats=0).passed
+
+
+def test_an_overflow_is_found_and_mended() -> None:
+    model = lossy.overflowing()
+    report = bisect(model, X)
+    assert report.passed
+    worst = report.nodes[0]
+    assert (worst.name, worst.op, worst.outputs) == ("make_squares", "Mul", ("squares",))
+    assert worst.error == worst.growth == np.inf
+    assert worst.entering < 1e-3
+    # What follows has only inherited it.
+    assert all(node.growth < 1e-3 for node in report.nodes[1:])
+    assert set(report.keep_fp32) == {f"make_{n}" for n in ("squares", "mean", "safe", "root")}
+    assert passes(model, report.keep_fp32)
+    for name in report.keep_fp32:
+        assert not passes(model, set(report.keep_fp32) - {name})
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_a_loss_of_digits_is_found_and_mended(precision: str) -> None:
+    """Where it shows is kept in vain: where it entered is upstream."""
+    model = lossy.swallowing()
+    report = bisect(model, X, precision=precision)
+    assert report.passed
+    assert report.nodes[0].name == "make_back"
+    assert report.nodes[0].error > 0.5
+    assert report.nodes[0].entering < 1e-3
+    assert set(report.keep_fp32) == {"make_shifted", "make_kept", "make_back"}
+    assert passes(model, report.keep_fp32, precision)
+
+
+def test_the_planted_node_of_a_deep_net_is_found() -> None:
+    lines, name = [], "x"
+    for index in range(90):  # more than are marked at once
+        lines.append(f"h{index} = MatMul({name}, w{index}) t{index} = Tanh(h{index})")
+        name = f"t{index}"
+        if index == 70:
+            lines.append("huge = Mul(t70, big) fine = Div(huge, big)")
+            name = "fine"
+    rng = np.random.default_rng(0)
+    weights = {
+        f"w{i}": np.linalg.qr(rng.standard_normal((8, 8)))[0].astype(np.float32) for i in range(90)
+    }
+    model = lossy.named(
+        parse(
+            f"(float[B, 8] x) => (float[B, 8] y) {{{' '.join(lines)} y = Relu({name})}}",
+            big=np.float32(6e4),
+            **weights,
+        )
+    )
+    # As large as it may be: with a batch of no small numbers, 6e4 times two is beyond float16.
+    steep = lossy.named(_with(model, "t70", "Exp"))
+    report = bisect(steep, X[:4], tolerance=Tolerance(0.1, 0.1))
+    assert report.passed
+    assert report.nodes[0].name == "make_huge"
+    assert set(report.keep_fp32) == {"make_huge", "make_fine"}
+
+
+def _with(model: onnx.ModelProto, output: str, operator: str) -> onnx.ModelProto:
+    (node,) = [node for node in model.graph.node if node.output[0] == output]
+    node.op_type = operator
+    return model
+
+
+def test_a_model_that_passes_has_nothing_to_keep() -> None:
+    report = bisect(lossy.classifier(), X)
+    assert report.passed
+    assert (report.keep_fp32, report.nodes) == ((), ())
+    (trial,) = report.trials
+    assert (trial.keep_fp32, trial.failures) == ((), ())
+
+
+def test_what_is_kept_already_stays_kept() -> None:
+    first = ("make_wide",)
+    report = bisect(lossy.overflowing(), X, keep_fp32=first)
+    assert report.keep_fp32[:1] == first
+    assert set(report.keep_fp32[1:]) == {f"make_{n}" for n in ("squares", "mean", "safe", "root")}
+    assert all(trial.keep_fp32[:1] == first for trial in report.trials)
+
+
+def test_what_cannot_be_named_cannot_be_kept() -> None:
+    model = lossy.overflowing()
+    for node in model.graph.node:
+        node.name = ""
+    report = bisect(model, X)
+    assert not report.passed
+    assert report.keep_fp32 == ()
+    assert report.nodes[0].outputs == ("squares",)
+
+
+def test_the_tolerance_decides() -> None:
+    model = lossy.classifier()
+    report = bisect(model, X, tolerance=Tolerance(1e-6, 1e-6))
+    assert report.passed
+    assert set(report.keep_fp32) == {"make_a", "make_b", "make_y"}
+    assert bisect(model, X, tolerance=Tolerance(1e-12, 1.0)).passed  # all of it is float32
+
+
+def test_the_candidate_may_be_another() -> None:
+    made: list[tuple[int, tuple[str, ...]]] = []
+    run = on_cpu("fp16")
+
+    def candidate(model: onnx.ModelProto, keep: Any) -> Any:
+        made.append((len(model.graph.output), tuple(keep)))
+        return run(model, keep)
+
+    report = bisect(lossy.overflowing(), X, candidate=candidate)
+    assert made[:2] == [(1, ()), (8, ())]  # the trial without marks, the layers with them
+    assert [keep for outputs, keep in made if outputs == 1] == [
+        trial.keep_fp32 for trial in report.trials
+    ]
+
+
+def test_layers_of_control_flow_and_integers() -> None:
+    model = lossy.named(
+        parse(
+            "(float[2, 4] x) => (float[2, 4] y) {s = ReduceSum<keepdims = 0>(x) c = Greater(s, z)"
+            "b = If(c) <then_branch = t () => (float[2, 4] o) {o = Mul(x, w)},"
+            "else_branch = e () => (float[2, 4] o) {o = Sub(x, w)}> y = Relu(b)}",
+            w=np.float32(0.1),
+            z=np.float32(0),
+        )
+    )
+    x = {"x": np.abs(images(2)[:, :4])}
+    found = layer_errors(model, on_cpu("fp16"), (), [x])
+    assert [node.name for node in found] == ["make_s", "make_b", "make_y"]
+    assert all(0 < node.error < 1e-3 for node in found)
+    assert found[2].producers == ("make_b",)
+    assert found[2].entering == found[1].error
+
+
+def test_functions_are_looked_into() -> None:
+    model = onnx.parser.parse_model(
+        '<ir_version: 9, opset_import: ["" : 17, "own" : 1]>'
+        "g (float[B, 8] x) => (float[B, 8] y) {y = own.square(x)}"
+        '<opset_import: ["" : 17], domain: "own"> square (a) => (b)'
+        "{c = Mul(a, a) b = Sqrt(c)}"
+    )
+    report = bisect(model, X * 300)
+    assert [node.op for node in report.nodes if node.growth == np.inf] == ["Mul"]
+
+
+def test_which_nodes_are_kept_next() -> None:
+    def node(name: str, growth: float, *producers: str) -> NodeError:
+        return NodeError(name, "Mul", (f"{name}_out",), growth, 0.0, producers)
+
+    ranked = [node("a", np.inf, "p"), node("", 3.0), node("b", 2.0, "q"), node("c", 0.0)]
+    assert _worst(ranked, (), 1) == ("a",)
+    assert _worst(ranked, (), 4) == ("a", "b")
+    assert _worst(ranked, ("a",), 1) == ("p",)
+    assert _worst(ranked, ("a", "p"), 4) == ("b",)
+    assert _worst(ranked, ("a", "b", "p", "q"), 4) == ()
+
+
+def test_the_report_and_the_keep_list(tmp_path: Path) -> None:
+    report = bisect(lossy.overflowing(), X)
+    told = json.loads(json.dumps(report.to_dict()), parse_constant=pytest.fail)
+    assert told["passed"] is True
+    assert told["keep_fp32"] == list(report.keep_fp32)
+    assert told["nodes"][0]["error"] is None  # which is infinite
+    assert len(told["trials"]) == len(report.trials)
+    path = report.write_keep_list(tmp_path / "keep.txt")
+    assert path.read_text() == "".join(f"{name}\n" for name in report.keep_fp32)
+    assert read_keep_list(path) == report.keep_fp32
+    cast(lossy.overflowing(), "fp16", keep_fp32=read_keep_list(path))
+    with pytest.raises(InputError, match="no names of nodes can be read from"):
+        read_keep_list(tmp_path / "none.txt")
+
+
+def test_the_search_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "trtfast"):
+        report = bisect(lossy.overflowing(), X)
+    lines = [r.getMessage() for r in caplog.records if r.getMessage().startswith("bisect: ")]
+    assert len(lines) == len(report.trials)
+    assert lines[0] == "bisect: 0 nodes in float32, error 1, failed"
+
+
+def test_wrong_arguments() -> None:
+    with pytest.raises(InputError, match="precision is 'fp32', in which nothing is lost"):
+        bisect(lossy.classifier(), X, precision="fp32")
+    with pytest.raises(PrecisionError, match="keep_fp32 names 'none'"):
+        bisect(lossy.classifier(), X, keep_fp32=["none"])
+    with pytest.raises(InputError, match="there are no samples"):
+        bisect(lossy.classifier(), [])
+    with pytest.raises(InputError, match="there is no ONNX file none.onnx"):
+        bisect("none.onnx", X)
