@@ -173,7 +173,16 @@ def test_errors_show_their_traceback_when_asked(trt: Command) -> None:
 
 def test_help_lists_the_commands(trt: Command) -> None:
     printed = trt("--help").stdout
-    for name in ("demo", "doctor", "export", "build", "run", "inspect", "preprocess-check"):
+    for name in (
+        "demo",
+        "doctor",
+        "export",
+        "build",
+        "run",
+        "inspect",
+        "verify",
+        "preprocess-check",
+    ):
         assert re.search(rf"^\W*{name}\b", printed, re.MULTILINE), name
 
 
@@ -212,6 +221,9 @@ def test_inspect_other_files(trt: Command, dense: Path, folder: Path) -> None:
     assert "half.onnx" in trt.fails("BuildError", "inspect", "half.onnx")
 
 
+_WITHOUT_FILES = ["--reference", "no.npz", "--samples", "no.npz", "--backend", "reference"]
+
+
 @pytest.mark.parametrize(
     ("kind", "arguments", "match"),
     [
@@ -220,6 +232,7 @@ def test_inspect_other_files(trt: Command, dense: Path, folder: Path) -> None:
         ("InputError", ["build", "dense.onnx", "--backend", "trt"], "'trt' is unknown"),
         ("PrecisionError", ["build", "dense.onnx", "--precision", "int8"], "not yet supported"),
         ("InputError", ["run", "dense.onnx", "no.npy", "--backend", "reference"], "no file no.npy"),
+        ("InputError", ["verify", "dense.onnx", *_WITHOUT_FILES], "no file no.npz"),
     ],
 )
 def test_errors_are_one_line(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtfast.timing import measure
+from trtfast.timing import interleaved, measure
 
 
 class Clock:
@@ -63,6 +63,21 @@ def test_median_and_p99(set_clock: type[Clock]) -> None:
     assert timing.calls == 100
     assert timing.median == statistics.median(range(1, 101))
     assert timing.p99 == 100.0  # 99 of 100 calls took less
+
+
+def test_calls_are_timed_by_turns(set_clock: type[Clock]) -> None:
+    clock = set_clock(2.0)
+    order: list[str] = []
+
+    def call(name: str, seconds: float) -> None:
+        order.append(name)
+        clock.now += seconds
+
+    timings = interleaved(
+        [lambda: call("a", 1.0), lambda: call("b", 3.0)], warm_up=0, duration=8, least=2
+    )
+    assert [(timing.median, timing.calls) for timing in timings] == [(1.0, 4), (3.0, 4)]
+    assert "".join(order) == "aabb" + "ab" * 4
 
 
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=50))

@@ -1,0 +1,135 @@
+"""``build(precision="auto")``: real builds, whose engines a CPU stands in for where no GPU is."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+import lossy
+import trtfast
+from trtfast import Passport, ReferenceEngine, Tolerance, _core, auto
+from trtfast.bisection import on_cpu, search
+from trtfast.emulation import emulated
+from trtfast.errors import InputError, PrecisionError, UnsupportedDeviceError
+from trtfast.precision import PRECISIONS, cast
+from trtfast.timing import interleaved
+
+X = lossy.images(16)
+SECONDS = {"fp32": 4e-3, "fp16": 1e-3, "bf16": 2e-3}
+
+without_gpu = pytest.mark.skipif(bool(_core.devices()[0]), reason="there is a GPU")
+
+
+class Emulated(ReferenceEngine):
+    """What a plan would give, as its passport tells; float16 is the quickest."""
+
+    model: onnx.ModelProto
+
+    def __init__(self, plan: Path, **_: object) -> None:
+        known = Passport.of(plan)
+        assert known is not None
+        self.precision = known.options["precision"]
+        keep = known.options["keep_fp32"]
+        super().__init__(emulated(cast(self.model, self.precision, keep_fp32=keep)))
+
+    def infer(self, inputs: Any) -> Any:
+        time.sleep(SECONDS[self.precision])
+        return super().infer(inputs)
+
+
+@pytest.fixture
+def emulate(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Have engines of a model emulated."""
+
+    def start(model: onnx.ModelProto) -> onnx.ModelProto:
+        def no_gpu(precision: str, **options: object) -> Any:
+            return on_cpu(precision)
+
+        monkeypatch.setattr("trtfast.backend.why_no_engine", lambda _: None)
+        monkeypatch.setattr(auto, "Engine", type("Of", (Emulated,), {"model": model}))
+        monkeypatch.setattr(auto, "interleaved", partial(interleaved, warm_up=0, duration=0))
+        monkeypatch.setattr(search, "on_gpu", no_gpu)
+        return model
+
+    return start
+
+
+def attempts(plan: Path) -> list[dict[str, Any]]:
+    known = Passport.of(plan)
+    assert known is not None
+    assert known.describes(plan.read_bytes())
+    found: list[dict[str, Any]] = known.precision["search"]
+    return found
+
+
+def test_the_fastest_that_is_right_is_chosen(emulate: Any, tmp_path: Path) -> None:
+    model = emulate(lossy.classifier())
+    plan = trtfast.build(
+        model, tmp_path / "m.engine", precision="auto", samples=X, tolerance=Tolerance(0.1, 0.1)
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.engine", "m.engine.json"]
+    known = Passport.of(plan)
+    assert known is not None
+    assert (known.precision["asked"], known.options["precision"]) == ("fp16", "fp16")
+    found = attempts(plan)
+    assert [each["precision"] for each in found] == list(PRECISIONS)
+    assert [each["failures"] for each in found] == [[], [], []]
+    assert found[1]["milliseconds"] < found[2]["milliseconds"] < found[0]["milliseconds"]
+    assert found[0]["error"] == 0 < found[1]["error"] < found[2]["error"]
+
+
+def test_what_is_wrong_is_mended_by_a_keep_list(emulate: Any, tmp_path: Path) -> None:
+    model = emulate(lossy.overflowing())
+    plan = trtfast.build(model, tmp_path / "m.engine", precision="auto", samples=X)
+    known = Passport.of(plan)
+    assert known is not None
+    assert known.options["precision"] == "fp16"
+    assert known.options["keep_fp32"] == ["make_mean", "make_root", "make_safe", "make_squares"]
+    plain, mended = (each for each in attempts(plan) if each["precision"] == "fp16")
+    assert "of the reference's largest value, and 0.01 is allowed" in plain["failures"][0]
+    assert (plain["keep_fp32"], plain["milliseconds"]) == ([], None)
+    assert set(mended["keep_fp32"]) == set(known.options["keep_fp32"])
+    assert mended["failures"] == []
+
+
+def test_none_is_right(emulate: Any, tmp_path: Path) -> None:
+    emulate(lossy.classifier())
+    # The reference is of other weights than the engines.
+    other = lossy.classifier(seed=1)
+    with pytest.raises(PrecisionError, match="no precision is within tolerance: fp32: output 'y'"):
+        trtfast.build(other, tmp_path / "m.engine", precision="auto", samples=X)
+    assert list(tmp_path.iterdir()) == []
+
+
+@without_gpu
+def test_without_a_gpu_there_is_nothing_to_measure(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedDeviceError, match="'auto' chooses by measurement, and no engin"):
+        trtfast.build(lossy.classifier(), tmp_path / "m.engine", precision="auto", samples=X)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"precision": "auto"}, "give samples= to measure on"),
+        ({"precision": "auto", "samples": X, "keep_io": False}, "leave keep_io as it is"),
+        ({"precision": "fp16", "samples": X}, "are for precision='auto', not for 'fp16'"),
+        ({"tolerance": Tolerance(1, 1)}, "are for precision='auto', not for 'fp16'"),
+    ],
+)
+def test_wrong_options(options: dict[str, Any], match: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=match):
+        trtfast.build(lossy.classifier(), tmp_path / "m.engine", **options)
+
+
+def test_the_cache_has_no_engine_by_measurement(tmp_path: Path) -> None:
+    from trtfast.build import cached
+
+    onnx.save(lossy.classifier(), tmp_path / "m.onnx")
+    with pytest.raises(InputError, match=r"precision='auto' is for trtfast\.build"):
+        cached(tmp_path / "m.onnx", backend="auto", device=0, precision="auto", samples=X)
