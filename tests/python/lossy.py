@@ -49,16 +49,16 @@ def overflowing(scale: float = 300.0) -> onnx.ModelProto:
 
 
 def overflowing_to_nan() -> onnx.ModelProto:
-    """Make one whose float16 is NaN: two infinite values are taken from each other."""
+    """Make one of two products, the first of which is beyond float16, whatever is fused.
+
+    In the second, infinite values of both signs are added up.
+    """
     return named(
         parse(
-            "(float[B, 8] x) => (float[B, 8] y) {"
-            "large = Mul(x, big) larger = Mul(large, more) less = Sub(larger, large)"
-            "y = Mul(less, small)}",
+            "(float[B, 8] x) => (float[B, 12] y) {wide = MatMul(x, w) y = MatMul(wide, v)}",
             opset=17,
-            big=np.float32(60000),
-            more=np.float32(100),
-            small=np.float32(1e-6),
+            w=normal(8, 16) * np.float32(1.2e4),
+            v=normal(16, 12) * np.float32(1e-5),
         )
     )
 

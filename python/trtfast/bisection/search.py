@@ -41,6 +41,7 @@ def bisect(
     precision: str = "fp16",
     keep_fp32: Collection[str] = (),
     tolerance: Tolerance | None = None,
+    scores: Collection[str] | None = None,
     candidate: Candidate | None = None,
     device: int = 0,
     **options: Any,
@@ -63,6 +64,8 @@ def bisect(
         Nodes that stay in float32 in any case.
     tolerance : Tolerance, optional
         By default that of the precision.
+    scores : collection of str, optional
+        As of :func:`trtfast.verify`.
     candidate : callable, optional
         Makes an engine of a float32 model and a keep-list: a TensorRT engine by default, and where
         none can run here, ONNX Runtime on the CPU with the precision's rounding emulated.
@@ -89,7 +92,7 @@ def bisect(
     model = _inlined(models.read(onnx)[0])
     if candidate is None:
         candidate = _default(precision, device, options)
-    search = _Search(model, candidate, tolerance, tuple(keep_fp32), samples)
+    search = _Search(model, candidate, tolerance, scores, tuple(keep_fp32), samples)
     kept, nodes = search.grow()
     if kept is not None:
         kept = search.shrink(kept)
@@ -121,6 +124,7 @@ class _Search:
         model: onnx.ModelProto,
         candidate: Candidate,
         tolerance: Tolerance,
+        scores: Collection[str] | None,
         fixed: tuple[str, ...],
         samples: Samples,
     ) -> None:
@@ -128,6 +132,7 @@ class _Search:
         self._model = model
         self._candidate = candidate
         self._tolerance = tolerance
+        self._scores = scores
         self._fixed = fixed
         with candidate(model, fixed) as engine:
             self._samples: list[dict[str, Array]] = list(
@@ -146,7 +151,7 @@ class _Search:
             return self._judge(engine, keep)
 
     def _judge(self, engine: InferenceEngine, keep: Sequence[str]) -> bool:
-        found = compare(engine, self._wanted, self._samples, self._tolerance)
+        found = compare(engine, self._wanted, self._samples, self._tolerance, self._scores)
         failures = judged(found.outputs, self._tolerance)
         error = max(output.max_relative for output in found.outputs)
         self.trials.append(Trial(tuple(keep), error, failures))

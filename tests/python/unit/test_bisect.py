@@ -46,6 +46,15 @@ def test_an_overflow_is_found_and_mended() -> None:
         assert not passes(model, set(report.keep_fp32) - {name})
 
 
+def test_nan_is_found_and_mended() -> None:
+    model = lossy.overflowing_to_nan()
+    report = bisect(model, X)
+    assert report.passed
+    assert (report.nodes[0].name, report.nodes[0].error) == ("make_wide", np.inf)
+    # What is kept alone would be rounded to float16 for the next.
+    assert set(report.keep_fp32) == {"make_wide", "make_y"}
+
+
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_a_loss_of_digits_is_found_and_mended(precision: str) -> None:
     """Where it shows is kept in vain: where it entered is upstream."""
@@ -118,7 +127,9 @@ def test_the_tolerance_decides() -> None:
     report = bisect(model, X, tolerance=Tolerance(1e-6, 1e-6))
     assert report.passed
     assert set(report.keep_fp32) == {"make_a", "make_b", "make_y"}
-    assert bisect(model, X, tolerance=Tolerance(1e-12, 1.0)).passed  # all of it is float32
+    narrow = Tolerance(1.0, 1e-6)
+    assert bisect(model, X, tolerance=narrow).keep_fp32 != ()
+    assert bisect(model, X, tolerance=narrow, scores=()).keep_fp32 == ()
 
 
 def test_the_candidate_may_be_another() -> None:
