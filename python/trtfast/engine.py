@@ -123,7 +123,12 @@ class Engine(Closing):
             "lanes": lanes,
             "cuda_graph": cuda_graph,
             "wait": wait,
+            "max_queue": max_queue,
+            "activation_memory": activation_memory,
+            "pad_to_bucket": pad_to_bucket,
+            "nvtx": nvtx,
             "backend": backend,
+            "preprocess": preprocess,
             "allow_unsupported_gpu": allow_unsupported_gpu,
         }
         if preprocess is None and self._passport is not None and self._passport.preprocess:

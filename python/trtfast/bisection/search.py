@@ -32,6 +32,7 @@ __all__ = ["bisect"]
 logger = logging.getLogger("trtfast")
 
 _SAMPLES = 8
+_LARGEST = 2**31 - 1  # bytes of a protocol buffer
 
 
 def bisect(
@@ -82,7 +83,7 @@ def bisect(
     Raises
     ------
     InputError
-        If the precision is float32 already, or a sample is wrong.
+        If the precision is float32 already, a sample is wrong, or the model is beyond 2 GB.
     PrecisionError, BuildError
         If the model cannot be had in the precision.
     """
@@ -90,6 +91,11 @@ def bisect(
         raise InputError("precision is 'fp32', in which nothing is lost: bisect a lower one")
     tolerance = tolerance or Tolerance.of(precision)
     model = _inlined(models.read(onnx)[0])
+    if model.ByteSize() > _LARGEST:
+        raise InputError(
+            f"the model has {model.ByteSize() / 1e9:.1f} GB, and ONNX Runtime takes 2.1 GB at most "
+            "of a model with outputs added: bisect a part of it"
+        )
     if candidate is None:
         candidate = _default(precision, device, options)
     search = _Search(model, candidate, tolerance, scores, tuple(keep_fp32), samples)

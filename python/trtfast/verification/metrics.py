@@ -126,6 +126,8 @@ def holds_scores(array: Array) -> bool:
 
 def largest_error(given: Array, wanted: Array) -> float:
     """Return the largest error as a share of the largest magnitude wanted; inf where one is odd."""
+    if given.shape != wanted.shape:
+        return np.inf
     a, b = given.astype(np.float64), wanted.astype(np.float64)
     with np.errstate(invalid="ignore"):
         apart = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))

@@ -116,7 +116,9 @@ class _Module(Yardstick):
     def __init__(self, module: torch.nn.Module) -> None:
         self._module = module
         self._parameters = inspect.signature(module.forward).parameters
-        self._device = next((tensor.device for tensor in module.parameters()), None)
+        like = next((tensor for tensor in module.parameters() if tensor.is_floating_point()), None)
+        self._device = None if like is None else like.device
+        self._dtype = None if like is None else like.dtype
         self.name = f"{type(module).__name__} in PyTorch, {self._device or 'cpu'}"
 
     def outputs(self, inputs: Mapping[str, Array], given: Mapping[str, Array]) -> dict[str, Array]:
@@ -125,7 +127,7 @@ class _Module(Yardstick):
 
         from .._exported import to_numpy
 
-        tensors = {name: torch.tensor(array).to(self._device) for name, array in inputs.items()}
+        tensors = {name: self._tensor(array) for name, array in inputs.items()}
         with torch.inference_mode():
             if tensors.keys() <= self._parameters.keys():
                 found = self._module(**tensors)
@@ -133,6 +135,14 @@ class _Module(Yardstick):
                 found = self._module(*tensors.values())
         leaves = [to_numpy(leaf) for leaf in tree_leaves(found) if isinstance(leaf, torch.Tensor)]
         return _numbered(leaves, given)
+
+    def _tensor(self, array: Array) -> torch.Tensor:
+        import torch
+
+        if array.dtype.kind in "iub":
+            return torch.tensor(array, device=self._device)
+        # The module computes in its own type, whatever the engine takes.
+        return torch.tensor(array.astype(np.float64)).to(self._device, self._dtype or torch.float32)
 
 
 class _Rows(Yardstick):

@@ -96,3 +96,12 @@ def test_what_an_engine_was_opened_with_stays(path: Path) -> None:
         with engine.reopened(cuda_graph=False) as other:
             assert (other.path, other.lanes, other.cuda_graph) == (path, 3, False)
             np.testing.assert_array_equal(other.infer(X), answer(X))
+
+
+def test_an_engine_that_pads(gpu: FakeGpu, path: Path) -> None:
+    path.write_bytes(build(gpu.libraries["11.1"], TWICE, (4, 4, 4), (1, 1, 1), (20, 20, 20)))
+    with trtfast.Engine(path, pad_to_bucket=True) as engine:
+        report = trtfast.verify(engine, {"y": answer(X)}, X, repeats=2)
+    assert report.passed
+    assert report.determinism is not None
+    assert report.determinism.runs["no graphs"] == 2

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
@@ -112,6 +113,27 @@ def test_a_torch_module(tmp_path: Path) -> None:
     assert module.training
     assert all(layer.training for layer in module)
     assert torch.backends.cudnn.allow_tf32  # as it was
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_inputs_and_outputs_in_half_precision(dtype: Any) -> None:
+    """A module in float32 is the reference of an engine that takes and gives another type."""
+    element = {np.float16: "float16", ml_dtypes.bfloat16: "bfloat16"}[dtype]
+    model = parse(
+        f"({element}[B, 8] x) => ({element}[B, 8] y) {{a = Cast<to = 1>(x) b = MatMul(a, w)"
+        f"y = Cast<to = {10 if dtype is np.float16 else 16}>(b)}}",
+        w=normal(8, 8),
+    )
+    module = torch.nn.Linear(8, 8, bias=False)
+    with torch.no_grad():
+        module.weight.copy_(torch.from_numpy(normal(8, 8).T))
+    with ReferenceEngine(model) as engine:
+        assert engine.inputs[0].dtype == dtype
+        report = check(engine, module, samples=X.astype(dtype), precision="bf16")
+    assert report.passed
+    found = report.outputs[0]
+    assert found.dtype == element
+    assert 1e-5 < found.max_relative < 4e-3
 
 
 def test_a_torch_module_of_two_inputs_and_outputs(tmp_path: Path) -> None:

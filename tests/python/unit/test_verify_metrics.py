@@ -188,6 +188,7 @@ def test_shapes_that_differ_are_no_error_but_a_mistake() -> None:
         ([np.inf, 1], [-np.inf, 1], np.inf),
         ([0.5], [0], np.inf),
         ([0], [0], 0),
+        ([0], [0, 0], np.inf),
     ],
 )
 def test_the_largest_error(some: list[float], other: list[float], error: float) -> None:
