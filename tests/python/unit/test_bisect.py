@@ -18,7 +18,7 @@ from lossy import images
 from trtfast import Tolerance, bisect
 from trtfast.bisection import NodeError, on_cpu, read_keep_list
 from trtfast.bisection.layers import layer_errors
-from trtfast.bisection.search import _worst
+from trtfast.bisection.search import _Search, _worst
 from trtfast.errors import InputError, PrecisionError
 from trtfast.precision import cast
 
@@ -186,6 +186,31 @@ def test_which_nodes_are_kept_next() -> None:
     assert _worst(ranked, ("a",), 1) == ("p",)
     assert _worst(ranked, ("a", "p"), 4) == ("b",)
     assert _worst(ranked, ("a", "b", "p", "q"), 4) == ()
+
+
+class Told(_Search):
+    """A search that is told which lists are enough."""
+
+    def __init__(self, *enough: str) -> None:
+        self._fixed = ()
+        self._enough = {frozenset(names) for names in enough}
+
+    def passes(self, keep: Any) -> bool:
+        return frozenset(keep) in self._enough
+
+
+@pytest.mark.parametrize(
+    ("enough", "least"),
+    [
+        (("abcd", "abc", "bcd", "bc", "abd"), "bc"),
+        (("abcd", "ab"), "ab"),
+        (("abcd",), "abcd"),
+        # One that could not be let go at first can be once another is gone.
+        (("abc", "ab", "b"), "b"),
+    ],
+)
+def test_what_can_be_let_go_is(enough: tuple[str, ...], least: str) -> None:
+    assert "".join(Told(*enough).shrink(tuple(enough[0]))) == least
 
 
 def test_the_report_and_the_keep_list(tmp_path: Path) -> None:
