@@ -105,3 +105,11 @@ def test_an_engine_that_pads(gpu: FakeGpu, path: Path) -> None:
     assert report.passed
     assert report.determinism is not None
     assert report.determinism.runs["no graphs"] == 2
+
+
+def test_an_engine_for_which_no_call_may_wait(path: Path) -> None:
+    with trtfast.Engine(path, lanes=2, max_queue=0) as engine:
+        report = trtfast.verify(engine, {"y": answer(X)}, X, repeats=20)
+    assert report.passed
+    assert report.determinism is not None
+    assert report.determinism.runs == {"repeated": 20, "threads": 80, "no graphs": 20}
