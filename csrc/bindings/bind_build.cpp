@@ -90,9 +90,10 @@ class InterruptibleBuild {
 };
 
 BuildOptions options_of(const std::vector<Ranges>& profiles, std::optional<std::size_t> workspace,
-                        std::optional<int> optimization_level, std::vector<int> targets, int device,
-                        std::span<const std::byte> timings) {
-  BuildOptions options{{}, workspace, optimization_level, std::move(targets), device, timings};
+                        std::optional<int> optimization_level, std::vector<int> targets, bool tf32,
+                        int device, std::span<const std::byte> timings) {
+  BuildOptions options{{},     workspace, optimization_level, std::move(targets), tf32,
+                       device, timings};
   for (const auto& ranges : profiles) {
     Profile profile;
     for (const auto& [name, range] : ranges) {
@@ -108,12 +109,12 @@ BuildResult build_interruptibly(const std::shared_ptr<const tensorrt::Library>& 
                                 const std::vector<Ranges>& profiles,
                                 std::optional<std::size_t> workspace,
                                 std::optional<int> optimization_level, std::vector<int> targets,
-                                int device, const py::buffer& timings, const py::object& progress,
-                                const py::function& sink) {
+                                bool tf32, int device, const py::buffer& timings,
+                                const py::object& progress, const py::function& sink) {
   // They keep the bytes in place while the GIL is free.
   const py::buffer_info info = model.request();
   const py::buffer_info timings_info = timings.request();
-  const auto options = options_of(profiles, workspace, optimization_level, std::move(targets),
+  const auto options = options_of(profiles, workspace, optimization_level, std::move(targets), tf32,
                                   device, bytes_of(timings_info));
   InterruptibleBuild interruptible(progress);
   BuildResult result;
@@ -175,7 +176,7 @@ void register_build(py::module_& module) {
 
   module.def("build", &build_interruptibly, py::arg("library"), py::arg("model"),
              py::arg("model_path"), py::arg("profiles"), py::arg("workspace"),
-             py::arg("optimization_level"), py::arg("targets"), py::arg("device"),
+             py::arg("optimization_level"), py::arg("targets"), py::arg("tf32"), py::arg("device"),
              py::arg("timings"), py::arg("progress"), py::arg("sink"),
              "Builds a plan from a serialised ONNX model; sink takes its bytes, piece by piece.");
   module.def("merge_timings", &merge, py::arg("library"), py::arg("device"), py::arg("first"),

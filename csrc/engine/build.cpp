@@ -197,6 +197,15 @@ void add_profile(const Object& builder, const Object& config, const std::vector<
   require<BuildError>(index >= 0, "IBuilderConfig::addOptimizationProfile", scope);
 }
 
+void choose_tf32(const Object& config, bool tf32) {
+  if (!config.abi().has(tensorrt::Capability::kTf32Choice)) return;
+  if (tf32) {
+    config.call<VBuilderConfig::setFlag>(tensorrt::BuilderFlag::kTf32);
+  } else {
+    config.call<VBuilderConfig::clearFlag>(tensorrt::BuilderFlag::kTf32);
+  }
+}
+
 void set_targets(const Object& config, const std::vector<int>& targets) {
   if (targets.empty()) return;
   if (!config.abi().has(tensorrt::Capability::kComputeTargets)) {
@@ -316,6 +325,7 @@ BuildResult build(const std::shared_ptr<const tensorrt::Library>& library,
         config.call<VBuilderConfig::getBuilderOptimizationLevel>() == *options.optimization_level,
         "IBuilderConfig::setBuilderOptimizationLevel", scope);
   }
+  choose_tf32(config, options.tf32);
   set_targets(config, options.targets);
   if (library->abi().has(tensorrt::Capability::kTimingCache)) {
     timings.emplace(use_timings(config, options.timings));

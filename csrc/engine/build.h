@@ -24,6 +24,7 @@ struct BuildOptions {
   std::optional<std::size_t> workspace;   // bytes; TensorRT's default is all of the GPU's memory
   std::optional<int> optimization_level;  // 0 to 5; TensorRT's default is 3
   std::vector<int> targets;  // compute capabilities, major * 10 + minor; TensorRT-RTX only
+  bool tf32 = false;         // whether float32 may be computed in TF32, where one can choose
   int device = 0;            // the GPU to build on, where there is one
   std::span<const std::byte> timings;  // what an earlier build measured; may be empty
 };

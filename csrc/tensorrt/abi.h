@@ -49,6 +49,7 @@ enum class Capability : std::uint8_t {
   kComputeTargets,        // a build can name the compute capabilities that it is for
   kTimingCache,           // a build can use what earlier ones measured
   kStreamedPlan,          // a build can write the plan piece by piece
+  kTf32Choice,            // a build can say whether float32 may be computed in TF32
 };
 
 namespace detail {

@@ -40,6 +40,7 @@ enum class Severity : std::int32_t { kInternalError, kError, kWarning, kInfo, kV
 enum class TensorIOMode : std::int32_t { kNone, kInput, kOutput };
 enum class TensorLocation : std::int32_t { kDevice, kHost };
 enum class ProfileSelector : std::int32_t { kMin, kOpt, kMax };
+enum class BuilderFlag : std::int32_t { kTf32 = 6 };
 enum class MemoryPool : std::int32_t { kWorkspace = 0 };
 enum class ProfilingVerbosity : std::int32_t { kLayerNamesOnly, kNone, kDetailed };
 enum class LayerInformationFormat : std::int32_t { kOneLine, kJson };

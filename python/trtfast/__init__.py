@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from .passport import Passport
     from .pipeline import compile, load  # noqa: A004 - the word for it, as in torch.compile
     from .postprocess import Classification, sigmoid, softmax, top_k
+    from .precision.calibrate import calibrate
+    from .precision.ranges import Calibration
     from .preprocess import Preprocess, read_image
     from .reference import ReferenceEngine
     from .report import EngineStats, LayerTime, MemoryReport
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BisectReport",
     "BuildError",
+    "Calibration",
     "Classification",
     "ClosedError",
     "CudaError",
@@ -76,6 +79,7 @@ __all__ = [
     "__version__",
     "bisect",
     "build",
+    "calibrate",
     "check",
     "class_names",
     "compile",
@@ -91,6 +95,7 @@ __all__ = [
 # NumPy alone takes as long to import as a service may take to start: these come when first used.
 _LAZY = {
     "BisectReport": "bisection",
+    "Calibration": "precision.ranges",
     "Classification": "postprocess",
     "DeviceArray": "_core",
     "Engine": "engine",
@@ -105,6 +110,7 @@ _LAZY = {
     "VerifyReport": "verification",
     "__version__": "_core",
     "bisect": "bisection",
+    "calibrate": "precision.calibrate",
     "class_names": "labels",
     "compile": "pipeline",
     "load": "pipeline",

@@ -295,6 +295,7 @@ def build(
     workspace: typing.SupportsInt | typing.SupportsIndex | None,
     optimization_level: typing.SupportsInt | typing.SupportsIndex | None,
     targets: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    tf32: bool,
     device: typing.SupportsInt | typing.SupportsIndex,
     timings: typing_extensions.Buffer,
     progress: typing.Any,

@@ -37,6 +37,12 @@ def skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
 def typed_skeleton(model: onnx.ModelProto, minimum_opset: int) -> onnx.ModelProto:
     """Return a skeleton whose every value has a type, converted to an opset if it is older."""
     import onnx
+
+    return onnx.shape_inference.infer_shapes(_converted(model, minimum_opset))
+
+
+def _converted(model: onnx.ModelProto, minimum_opset: int) -> onnx.ModelProto:
+    """Return a skeleton with functions inlined, converted to an opset if it is older."""
     from onnx import inliner, version_converter
 
     result = skeleton(model)
@@ -44,7 +50,7 @@ def typed_skeleton(model: onnx.ModelProto, minimum_opset: int) -> onnx.ModelProt
         result = inliner.inline_local_functions(result)
     if any(entry.domain == "" and entry.version < minimum_opset for entry in result.opset_import):
         result = version_converter.convert_version(result, minimum_opset)
-    return onnx.shape_inference.infer_shapes(result)
+    return result
 
 
 def schema_of(node: onnx.NodeProto, opsets: Mapping[str, int]) -> onnx.defs.OpSchema | None:
@@ -114,7 +120,12 @@ def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
 
 def node_names(model: onnx.ModelProto) -> set[str]:
     """Return the names of all nodes that have one, inner graphs included."""
-    return {node.name for graph in _graphs(model.graph) for node in graph.node if node.name}
+    return graph_node_names(model.graph)
+
+
+def graph_node_names(graph: onnx.GraphProto) -> set[str]:
+    """Return the names of all nodes of a graph that have one, inner graphs included."""
+    return {node.name for each in _graphs(graph) for node in each.node if node.name}
 
 
 def value_names(graph: onnx.GraphProto) -> set[str]:
@@ -133,3 +144,40 @@ def used_names(graph: onnx.GraphProto) -> set[str]:
         names.update(value.name for value in each.output)
         names.update(name for node in each.node for name in node.input)
     return names - {""}
+
+
+def renewed(model: onnx.ModelProto, minimum_opset: int) -> onnx.ModelProto:
+    """Return a whole copy with functions inlined and all nodes named, of an opset at least."""
+    result = _converted(model, minimum_opset)
+    values = {tensor.name: tensor for tensor in model.graph.initializer}
+    for tensor in result.graph.initializer:
+        if tensor.name in values:
+            tensor.CopyFrom(values[tensor.name])
+    _name_nodes(result)
+    return result
+
+
+def _name_nodes(model: onnx.ModelProto) -> None:
+    """Name the nodes that have no name, after their first output, which is theirs alone."""
+    known = node_names(model)
+    for graph in _graphs(model.graph):
+        for node in graph.node:
+            if not node.name:
+                node.name = unique(next(filter(None, node.output), node.op_type), known)
+
+
+def unique(name: str, known: set[str]) -> str:
+    """Return the name, with underscores added until nobody has it; and let it be known."""
+    while name in known:
+        name += "_"
+    known.add(name)
+    return name
+
+
+def constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+    """Return the values of a graph that are always the same: initialisers and Constant nodes."""
+    found = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if (value := constant_value(node)) is not None:
+            found[value.name] = value
+    return found

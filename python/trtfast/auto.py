@@ -38,6 +38,7 @@ __all__ = ["Attempt", "build_fastest"]
 logger = logging.getLogger("trtfast")
 
 _SAMPLES = 32
+_TRIED = tuple(name for name in precisions.PRECISIONS if name not in precisions.CALIBRATED)
 
 
 @dataclass
@@ -113,7 +114,7 @@ def build_fastest(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=target.parent)))
         search = _Search(stack, folder, model, tolerance, device, options)
-        for precision in precisions.PRECISIONS:
+        for precision in _TRIED:
             search.attempt(precision, samples, keep_fp32)
         chosen = search.fastest()
         logger.info("precision 'auto' chose %s", chosen)

@@ -13,6 +13,7 @@ from . import precision as precisions
 from .errors import BuildError, InputError
 from .labels import class_names
 from .passport import Passport
+from .precision import support
 from .shapes import buckets_for, profiles_for
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import onnx
 
     from .labels import ClassNames
+    from .precision.ranges import Calibration
+    from .precision.samples import Samples as CalibrationSamples
     from .preprocess import Preprocess
     from .shapes import Shapes
     from .spec import ShapeRange
@@ -41,6 +44,8 @@ def build(
     precision: str = "fp16",
     keep_io: bool = True,
     keep_fp32: Collection[str] = (),
+    keep_fp16: Collection[str] = (),
+    calibration: CalibrationSamples | Calibration | None = None,
     min_shapes: Shapes | None = None,
     opt_shapes: Shapes | None = None,
     max_shapes: Shapes | None = None,
@@ -66,15 +71,24 @@ def build(
     path : path, optional
         Where the plan goes; the passport goes beside it, with ``.json`` added. By default the
         model's path with the ending ``.engine``.
-    precision : "fp32", "fp16", "bf16" or "auto"
-        What layers compute in. The graph itself is cast, so it holds on every TensorRT. "auto" is
-        the fastest that is within ``tolerance`` on ``samples``, found by building and running all,
-        each with as many nodes in float32 as it needs; the passport tells of the search. It needs
-        the GPU.
+    precision : "fp32", "tf32", "fp16", "bf16", "mixed", "int8", "fp8" or "auto"
+        What layers compute in. The graph itself is rewritten, so it holds on every TensorRT.
+        "mixed" is fp16 but for the nodes whose values on the samples float16 does not hold; "int8"
+        and "fp8" are "mixed" with convolutions and products quantised. "fp32" is computed without
+        TF32 where one can choose, which TensorRT-RTX does not let one. "auto" is the fastest of
+        those that need no calibration that is within ``tolerance`` on ``samples``, found by
+        building and running all, each with as many nodes in float32 as it needs; the passport
+        tells of the search. It needs the GPU.
     keep_io : bool
         Whether inputs and outputs stay float32.
     keep_fp32 : collection of str
         Names of ONNX nodes that stay in float32.
+    keep_fp16 : collection of str
+        Names of ONNX nodes that are not quantised.
+    calibration : samples or Calibration, optional
+        What "mixed", "int8" and "fp8" need: samples of what the model will see, as
+        :func:`trtfast.calibrate` takes them, or what it returned. ``preprocess`` makes inputs of
+        images.
     min_shapes, opt_shapes, max_shapes : mapping from input name to shape, optional
         The range of each dynamic input; see :func:`trtfast.shapes.profiles_for`.
     buckets : sequence of int, of shapes, or of mappings from input name to shape
@@ -117,7 +131,8 @@ def build(
         If TensorRT cannot parse or build the model, where ``node`` names the ONNX node at fault; or
         if the plan cannot be written, as to a disk that is full.
     PrecisionError
-        If the precision cannot be had, or is not what came out.
+        If the precision cannot be had on this TensorRT, GPU or ``targets``, of which the first is
+        known before the build; or is not what came out.
     TensorRTNotFoundError, UnsupportedVersionError, UnsupportedDeviceError, OutOfMemoryError
     """
     if workspace is not None and workspace <= 0:
@@ -130,6 +145,13 @@ def build(
         raise InputError(f"samples and tolerance are for precision='auto', not for {precision!r}")
     if optimization_level is not None and not 0 <= optimization_level <= 5:
         raise InputError(f"optimization_level is {optimization_level}: use 0 to 5")
+    if precision != "auto":
+        precisions.check(precision, is_calibrated=calibration is not None, keep_fp16=keep_fp16)
+    elif calibration is not None or keep_fp16:
+        raise InputError(
+            "precision='auto' tries no precision that is calibrated: leave calibration and "
+            "keep_fp16 out, or choose one"
+        )
     names = None if classes is None else class_names(classes)
     source, origin = model.read(onnx)
     target = _target(path, origin)
@@ -158,8 +180,19 @@ def build(
         )
     gpu = backends.gpu(device)
     library = backends.select(backend, device=gpu)
-    cast = precisions.cast(source, precision, keep_io=keep_io, keep_fp32=keep_fp32)
-    inputs, outputs = model.specs(cast)
+    support.require(precision, library, gpu, targets or ())
+    if calibration is not None:
+        support.require_layers(precision, library, source, {*keep_fp32, *keep_fp16})
+        calibration = _calibrate(source, calibration, preprocess)
+    rewritten = precisions.rewrite(
+        source,
+        precision,
+        keep_io=keep_io,
+        keep_fp32=keep_fp32,
+        keep_fp16=keep_fp16,
+        calibration=calibration,
+    )
+    inputs, outputs = model.specs(rewritten.model)
     if profiles is None:
         profiles = buckets_for(inputs, buckets)
         if not buckets or min_shapes or opt_shapes or max_shapes:
@@ -168,6 +201,8 @@ def build(
         "precision": precision,
         "keep_io": keep_io,
         "keep_fp32": sorted(keep_fp32),
+        "keep_fp16": sorted(keep_fp16),
+        "calibration": calibration.to_dict() if calibration is not None else None,
         "workspace": workspace,
         "optimization_level": optimization_level,
         "targets": list(targets or ()),
@@ -177,7 +212,10 @@ def build(
     timings_key = _timings_key(library, gpu)
     timings = cache.read_timings(timings_key) if timings_key else None
     with passport.replacing(target) as partial:
-        with _plan.Writer(partial, target) as plan, model.serialised(cast) as (data, location):
+        with (
+            _plan.Writer(partial, target) as plan,
+            model.serialised(rewritten.model) as (data, location),
+        ):
             result = _core.build(
                 library,
                 data,
@@ -186,12 +224,14 @@ def build(
                 workspace,
                 optimization_level,
                 list(targets or ()),
+                precision == "tf32",
                 device,
                 timings or b"",
                 progress,
                 plan.write,
             )
-        layers = readback.check(result.layers, cast, precision, keep_fp32)
+        layers = readback.check(result.layers, rewritten, precision)
+        computed = readback.computed(result.layers, rewritten)
         if gpu is not None and backends.can_run(library, gpu):
             told = _core.inspect(library, _plan.mapped(partial), device)
             engine = readback.engine_dtypes(told)
@@ -207,7 +247,13 @@ def build(
         options=options,
         inputs=[passport.describe(spec, profiles) for spec in inputs],
         outputs=[passport.describe(spec) for spec in outputs],
-        precision={"asked": precision, "layers": layers, "engine": engine},
+        precision={
+            "asked": precision,
+            "layers": layers,
+            "computed": computed,
+            "engine": engine,
+            "tf32": None if library.is_rtx else precision == "tf32",
+        },
         preprocess=preprocess.to_dict() if preprocess else None,
         classes=list(names) if names else None,
     )
@@ -230,6 +276,8 @@ def cached(onnx: Path, *, backend: str, device: int, **options: Any) -> Path:
         raise InputError("precision='auto' is for trtfast.build: build it, and load the engine")
     if options.get("classes") is not None:  # a file's names count, not where it is
         options["classes"] = class_names(options["classes"])
+    if (samples := options.get("calibration")) is not None:
+        options["calibration"] = _calibrate(onnx, samples, options.get("preprocess"))
     gpu = backends.gpu(device)
     library = backends.select(backend, device=gpu)
     key = cache.key_of(
@@ -241,6 +289,16 @@ def cached(onnx: Path, *, backend: str, device: int, **options: Any) -> Path:
         options={name: value for name, value in options.items() if name != "progress"},
     )
     return cache.get(key, lambda path: build(onnx, path, backend=backend, device=device, **options))
+
+
+def _calibrate(
+    onnx: Path | onnx.ModelProto,
+    samples: CalibrationSamples | Calibration,
+    preprocess: Preprocess | None,
+) -> Calibration:
+    from .precision.calibrate import calibrate  # NumPy takes long to import
+
+    return calibrate(onnx, samples, preprocess=preprocess)
 
 
 def _timings_key(library: _core.Library, gpu: _core.Device | None) -> str | None:

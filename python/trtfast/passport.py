@@ -49,8 +49,10 @@ class Passport:
     inputs, outputs : list of dict
         ``name``, ``dtype``, ``shape``; and ``profiles`` of the dynamic inputs.
     precision : dict
-        ``asked``; ``layers``, how many layers of the network give each dtype; and ``engine``, the
-        same of the built engine's fused layers where there was a GPU to load it on, else None.
+        ``asked``; ``layers``, how many layers of the network give each dtype; ``computed``, how
+        many of its convolutions and matrix products take each; ``engine``, how many of the built
+        engine's fused layers compute in each where there was a GPU to load it on, else None; and
+        ``tf32``, whether float32 may be computed in TF32: None where TensorRT alone decides.
     preprocess : dict or None
         ``Preprocess.to_dict()``.
     classes : list of str or None

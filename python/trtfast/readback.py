@@ -5,22 +5,27 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import PrecisionError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Iterator, Sequence
 
     import onnx
 
     from . import _core
+    from .precision import Rewritten
+    from .report import LayerTime
 
-__all__ = ["check", "engine_dtypes"]
+__all__ = ["check", "computed", "engine_dtypes", "time_shares"]
 
-_DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+_DTYPES = {"fp32": "float32", "tf32": "float32", "bf16": "bfloat16"}  # else float16
+_QUANTISED = {"int8": "int8", "fp8": "float8_e4m3fn"}
 # What engine inspectors call them, in "Datatype" or, before TensorRT 11, "Format/Datatype".
 _INSPECTOR_DTYPES = {
+    r"Int8|INT8": "int8",
+    r"FP8\w*|Float8\w*": "float8_e4m3fn",
     r"Float|FP32": "float32",
     r"Half|FP16": "float16",
     r"BFloat16|BF16": "bfloat16",
@@ -29,23 +34,19 @@ _COMPUTE = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 def check(
-    layers: Sequence[_core.LayerInfo],
-    model: onnx.ModelProto,
-    precision: str,
-    keep_fp32: Collection[str],
+    layers: Sequence[_core.LayerInfo], rewritten: Rewritten, precision: str
 ) -> dict[str, int]:
     """Compare the dtypes of TensorRT's layers with the precision that was asked for.
 
-    TensorRT's networks are strongly typed: an engine computes each layer in the dtype that its
+    TensorRT's networks are strongly typed: an engine computes each layer in the dtypes that its
     network gives it.
 
     Parameters
     ----------
     layers : those of the network that was built
-    model : onnx.ModelProto
+    rewritten : Rewritten
         What it was parsed from.
-    precision : "fp32", "fp16" or "bf16"
-    keep_fp32 : names of ONNX nodes that were to stay in float32
+    precision : one of ``trtfast.precision.PRECISIONS``
 
     Returns
     -------
@@ -55,14 +56,21 @@ def check(
     Raises
     ------
     PrecisionError
-        Naming the convolutions and matrix products that are in another precision.
+        Naming the convolutions and matrix products that are in another precision, or take what is
+        not quantised.
     """
-    asked = {node.name for node in model.graph.node if node.op_type in _COMPUTE} - set(keep_fp32)
+    wanted = _DTYPES.get(precision, "float16")
+    nodes = rewritten.model.graph.node
+    asked = {node.name for node in nodes if node.op_type in _COMPUTE} - rewritten.kept
     wrong = [
         f"{layer.name} in {layer.outputs[0]}"
         for layer in layers
-        if layer.name in asked and layer.outputs and layer.outputs[0] != _DTYPES[precision]
+        if layer.name in asked and layer.outputs and layer.outputs[0] != wanted
     ]
+    taken = _taken(layers, rewritten)
+    for name in sorted(rewritten.quantised):
+        others = {dtype for dtype in taken[name] if dtype != _QUANTISED[precision]}
+        wrong += [f"{name} takes {' and '.join(sorted(others))}"] if others else []
     if wrong:
         raise PrecisionError(
             f"asked for {precision}, but {len(wrong)} layers are in another precision: "
@@ -72,23 +80,103 @@ def check(
     return dict(Counter(dtype for layer in layers for dtype in layer.outputs[:1]).most_common())
 
 
+def computed(layers: Sequence[_core.LayerInfo], rewritten: Rewritten) -> dict[str, int]:
+    """Count the convolutions and matrix products by the dtype of what they take.
+
+    Parameters
+    ----------
+    layers, rewritten
+        As of :func:`check`.
+    """
+    taken = _taken(layers, rewritten)
+    plain = {layer.name: layer.outputs[0] for layer in layers if layer.outputs}
+    found: Counter[str] = Counter()
+    for node in rewritten.model.graph.node:
+        if node.op_type in _COMPUTE and node.name in taken:
+            found["".join(taken[node.name][:1])] += 1
+        elif node.op_type in _COMPUTE and node.name in plain:
+            found[plain[node.name]] += 1
+    return dict(found.most_common())
+
+
 def engine_dtypes(told: str) -> dict[str, int]:
-    """Count the layers of an engine by the dtype that each gives.
+    """Count the layers of an engine by the dtype that each computes in.
 
     Parameters
     ----------
     told : str
         The engine inspector's JSON.
     """
-    found: Counter[str] = Counter()
+    return dict(Counter(dtype for _, dtype in _computing(told)).most_common())
+
+
+def time_shares(told: str, times: Sequence[LayerTime]) -> dict[str, float]:
+    """Return which share of an engine's time its layers spend in each dtype.
+
+    Parameters
+    ----------
+    told : str
+        The engine inspector's JSON.
+    times : sequence of LayerTime
+        Of the same engine, as ``Engine.profile`` gives them.
+
+    Returns
+    -------
+    dict
+        From dtype to share, of a sum of 1, the largest first; ``"unknown"`` for layers that the
+        inspector does not tell of.
+    """
+    dtypes = dict(_computing(told))
+    spent: Counter[str] = Counter()
+    for layer in times:
+        spent[dtypes.get(layer.name, "unknown")] += layer.milliseconds  # type: ignore[assignment]
+    total = sum(spent.values())
+    return {dtype: time / total for dtype, time in spent.most_common()} if total else {}
+
+
+def _taken(layers: Sequence[_core.LayerInfo], rewritten: Rewritten) -> dict[str, list[str]]:
+    """Return, of each node that is to be quantised, the dtypes of its input and its weight.
+
+    TensorRT's network has a layer for each DequantizeLinear; what that one takes is what the fused
+    kernel takes.
+    """
+    took = {layer.name: layer.inputs[0] for layer in layers if layer.inputs}
+    sources: dict[str, onnx.NodeProto] = {
+        name: node for node in rewritten.model.graph.node for name in node.output
+    }
+
+    def dtype_of(value: str) -> str:
+        source = sources.get(value)
+        if source is None or source.op_type != "DequantizeLinear":
+            return "what is not quantised"
+        return took.get(source.name, "what no layer dequantises")
+
+    return {
+        node.name: [dtype_of(value) for value in node.input[:2]]
+        for node in rewritten.model.graph.node
+        if node.name in rewritten.quantised
+    }
+
+
+def _computing(told: str) -> Iterator[tuple[str, str]]:
+    """Give the layers of an engine, each with what it gives, or with the quantised dtype it takes.
+
+    A quantised convolution may well give float16.
+    """
     for layer in json.loads(told)["Layers"]:
-        for output in layer.get("Outputs", ())[:1] if isinstance(layer, dict) else ():
-            text = output.get("Datatype") or output.get("Format/Datatype", "")
-            found[_dtype_of(text)] += 1
-    return dict(found.most_common())
+        if not isinstance(layer, dict):
+            continue
+        takes, gives = ([_dtype_of(entry) for entry in layer.get(key, ())] for key in _ENDS)
+        if gives:
+            quantised = (dtype for dtype in takes if dtype in _QUANTISED.values())
+            yield layer.get("Name", ""), next(quantised, gives[0])
 
 
-def _dtype_of(text: str) -> str:
+_ENDS = ("Inputs", "Outputs")
+
+
+def _dtype_of(entry: dict[str, Any]) -> str:
+    text: str = entry.get("Datatype") or entry.get("Format/Datatype", "")
     for pattern, name in _INSPECTOR_DTYPES.items():
         if re.search(rf"\b({pattern})\b", text):
             return name

@@ -12,6 +12,7 @@ from .build import cached
 from .check import other_gpu
 from .errors import EngineIncompatibleError
 from .passport import Header, Passport
+from .precision.ranges import Calibration
 from .preprocess import Preprocess
 from .spec import ShapeRange
 
@@ -128,6 +129,8 @@ def options_of(known: Passport, library: _core.Library, gpu: _core.Device | None
     targeted = bool(options.pop("targets", None)) and library.is_rtx
     if targeted and gpu is not None and library.supports(gpu.compute_capability):
         options["targets"] = [gpu.compute_capability]
+    if options.get("calibration") is not None:
+        options["calibration"] = Calibration.from_dict(options["calibration"])
     ranges = {spec["name"]: spec["profiles"] for spec in known.inputs if "profiles" in spec}
     profiles = [
         {

@@ -29,7 +29,9 @@ def build(
         pieces.append(bytes(piece))
 
     library = backend.select()
-    result = _core.build(library, data, location, profiles, None, None, [], 0, timings, None, keep)
+    result = _core.build(
+        library, data, location, profiles, None, None, [], False, 0, timings, None, keep
+    )
     return result, b"".join(pieces)
 
 

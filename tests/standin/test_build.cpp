@@ -100,6 +100,19 @@ TEST_P(BuildOnStandin, PassesTheOptionsOn) {
   EXPECT_THAT(calls, HasSubstr("'some/model.onnx'"));
 }
 
+TEST_P(BuildOnStandin, ChoosesTf32WhereTheGenerationLetsOne) {
+  const auto is_called = [&](const char* call) {
+    return recording_->calls().find(call) != std::string::npos;
+  };
+  static_cast<void>(build_with(kFixed, {}));
+  EXPECT_EQ(is_called("clearFlag(6)"), !is_rtx());
+  EXPECT_FALSE(is_called("setFlag"));
+  BuildOptions options;
+  options.tf32 = true;
+  static_cast<void>(build_with(kFixed, options));
+  EXPECT_EQ(is_called("setFlag(6)"), !is_rtx());
+}
+
 TEST_P(BuildOnStandin, TakesTargetsWhereTheGenerationHasThem) {
   BuildOptions options;
   options.targets = {80, 120};

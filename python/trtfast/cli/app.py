@@ -35,7 +35,13 @@ class Yardstick(str, Enum):
     torchvision = "torchvision"
 
 
-Precision = Annotated[str, typer.Option(help="fp32, fp16 or bf16.")]
+Precision = Annotated[
+    str, typer.Option(help="fp32, tf32, fp16, bf16; with --calibration mixed, int8 or fp8.")
+]
+Calibration = Annotated[
+    Path | None,
+    typer.Option(help="A folder of images or .npy files, or one such file: what the model sees."),
+]
 Backend = Annotated[str, typer.Option(help="auto, tensorrt or tensorrt_rtx.")]
 ModelName = Annotated[
     str, typer.Argument(help="efficientnet_lite0, or a torchvision model's name.")
@@ -48,13 +54,14 @@ def demo(
     model: Annotated[str, typer.Option(help="A torchvision model's name.")] = "efficientnet_lite0",
     image: Annotated[Path | None, typer.Option(help="A photograph of your own.")] = None,
     precision: Precision = "fp16",
+    calibration: Calibration = None,
     keep: Annotated[Path | None, typer.Option(help="A folder to keep the files in.")] = None,
     backend: Backend = "auto",
 ) -> None:
     """Classify a photograph with PyTorch and with an engine; compare answers and times."""
     from .demo import run_demo
 
-    run_demo(model, image, precision, keep, backend)
+    run_demo(model, image, precision, calibration, keep, backend)
 
 
 @app.command()
@@ -92,6 +99,11 @@ def build(
     onnx: Annotated[Path, typer.Argument(help="An ONNX model.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="MODEL.engine")] = None,
     precision: Precision = "fp16",
+    calibration: Calibration = None,
+    preprocess: Annotated[
+        Path | None,
+        typer.Option(help="How images become inputs: JSON of a Preprocess, or a passport."),
+    ] = None,
     min_shapes: Shapes = "",
     opt_shapes: Shapes = "",
     max_shapes: Shapes = "",
@@ -106,6 +118,7 @@ def build(
     """Build an engine from an ONNX model."""
     import trtfast
     from trtfast.bisection import read_keep_list
+    from trtfast.preprocess.parity import read_spec
     from trtfast.shapes import parse
 
     from .console import build_progress
@@ -116,6 +129,8 @@ def build(
             output,
             precision=precision,
             keep_fp32=read_keep_list(keep_fp32) if keep_fp32 else (),
+            calibration=calibration,
+            preprocess=read_spec(preprocess) if preprocess is not None else None,
             min_shapes=parse(min_shapes),
             opt_shapes=parse(opt_shapes),
             max_shapes=parse(max_shapes),

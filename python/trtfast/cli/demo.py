@@ -34,7 +34,12 @@ _THRESHOLD = 0.005
 
 
 def run_demo(
-    model_name: str, image_path: Path | None, precision: str, keep: Path | None, backend: str
+    model_name: str,
+    image_path: Path | None,
+    precision: str,
+    calibration: Path | None,
+    keep: Path | None,
+    backend: str,
 ) -> None:
     """Classify a photograph with PyTorch and with an engine, and compare answers and times."""
     with ExitStack() as stack:
@@ -54,7 +59,7 @@ def run_demo(
         )
         console.print(f"2. ONNX: {onnx.name}, {onnx.stat().st_size / 1e6:.1f} MB, equal to PyTorch")
 
-        plan = _build(onnx, model, precision, backend)
+        plan = _build(onnx, model, precision, calibration, backend)
         engine = stack.enter_context(_load(plan, onnx, model))
         outputs = cast("Batch", engine.infer_images(photograph))
         ours = _classes(outputs, model)
@@ -109,12 +114,15 @@ def _print_side_by_side(theirs: list[Classification], ours: list[Classification]
         console.print(f"   no class above {_THRESHOLD:.1%}")
 
 
-def _build(onnx: Path, model: Model, precision: str, backend: str) -> Path:
+def _build(
+    onnx: Path, model: Model, precision: str, calibration: Path | None, backend: str
+) -> Path:
     start = time.perf_counter()
     with build_progress() as progress:
         plan = trtfast.build(
             onnx,
             precision=precision,
+            calibration=calibration,
             backend=backend,
             preprocess=model.preprocess,
             classes=model.classes,

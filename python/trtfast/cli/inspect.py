@@ -57,6 +57,9 @@ def _inspect_plan(path: Path) -> None:
     console.print(
         f"built {built_on} by trtfast {known.trtfast}, {known.precision['asked']}: {layers}"
     )
+    if computed := known.precision.get("computed"):
+        shares = ", ".join(f"{count} in {dtype}" for dtype, count in computed.items())
+        console.print(f"convolutions and matrix products: {shares}")
     if not known.describes(plan):
         console.print("The passport describes other bytes: the file is damaged or was replaced.")
     _print_tensors(known.inputs, known.outputs)

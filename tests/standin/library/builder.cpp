@@ -251,6 +251,14 @@ VTable Config::make_table() {
         const auto index = static_cast<int>(pool);
         if (call && (index < 0 || index > 5)) call.violate("there is no such pool");
       });
+  table.set<setFlag>([](void* self, trtfast::tensorrt::BuilderFlag flag) noexcept {
+    const Call<Config> call(self, "IBuilderConfig::setFlag",
+                            std::to_string(static_cast<int>(flag)));
+  });
+  table.set<clearFlag>([](void* self, trtfast::tensorrt::BuilderFlag flag) noexcept {
+    const Call<Config> call(self, "IBuilderConfig::clearFlag",
+                            std::to_string(static_cast<int>(flag)));
+  });
   table.set<setBuilderOptimizationLevel>([](void* self, std::int32_t level) noexcept {
     Call<Config> call(self, "IBuilderConfig::setBuilderOptimizationLevel", std::to_string(level));
     if (!call) return;

@@ -1,7 +1,7 @@
-"""The precision of an ONNX graph: cast a float32 model to float16 or bfloat16.
+"""Cast a float32 ONNX model to float16 or bfloat16.
 
-A strongly typed TensorRT network takes its precision from the graph. This pass walks the nodes in
-order, asks ONNX's operator schemas which take half precision, and casts where two precisions meet.
+This pass walks the nodes in order, asks ONNX's operator schemas which take half precision, and
+casts where two precisions meet.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from ._onnx import (
+from .._onnx import (
     bodies,
     constant_value,
     describe,
@@ -24,7 +24,7 @@ from ._onnx import (
     used_names,
     value_names,
 )
-from .errors import PrecisionError
+from ..errors import PrecisionError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -34,12 +34,11 @@ if TYPE_CHECKING:
 
     _Types: TypeAlias = dict[str, onnx.TypeProto]
 
-__all__ = ["PRECISIONS", "cast"]
+__all__ = ["cast"]
 
 logger = logging.getLogger("trtfast")
 
-PRECISIONS = ("fp32", "fp16", "bf16")
-_QUANTISED = ("int8", "int4", "fp8", "fp4")
+_PRECISIONS = ("fp32", "fp16", "bf16")
 
 # TensorProto.DataType, which is ONNX's file format and so never changes.
 _FLOAT, _FLOAT16, _BFLOAT16 = 1, 10, 16
@@ -106,10 +105,9 @@ def cast(
         If the precision is not supported, a name in ``keep_fp32`` is no node's, a weight lies
         beyond the range of the new type, or the graph's types cannot be determined.
     """
-    if precision not in PRECISIONS:
-        what = "not yet supported" if precision in _QUANTISED else "unknown"
+    if precision not in _PRECISIONS:
         raise PrecisionError(
-            f"precision {precision!r} is {what}; use one of {', '.join(PRECISIONS)}"
+            f"a cast to {precision!r} is unknown; use one of {', '.join(_PRECISIONS)}"
         )
     if unmatched := sorted(set(keep_fp32) - node_names(model)):
         raise PrecisionError(
