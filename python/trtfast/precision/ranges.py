@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,7 +155,7 @@ def measure(model: onnx.ModelProto, samples: Iterable[Mapping[str, Array]]) -> C
                 magnitude = float(abs(np.float32(value)))
                 if np.isnan(magnitude):
                     raise PrecisionError(
-                        f"{watched.probes[name][1]} of the float32 model is NaN on sample "
+                        f"{watched.probes[name][1]!r} of the float32 model is NaN on sample "
                         f"{count - 1}: no precision can mend that; check the model and its input"
                     )
                 reached[name] = max(reached.get(name, 0.0), magnitude)
@@ -194,9 +195,14 @@ class _Watched:
             for name, tensor in types.items()
             if tensor.HasField("shape")
         }
-        for name in sorted(self._floats - self._constants.keys()):
-            self._probe("ReduceMax", "value", name, name)
-            self._probe("ReduceMin", "value", name, name)
+        made = chain(
+            (value.name for value in model.graph.input),
+            chain.from_iterable(node.output for node in model.graph.node),
+        )
+        for name in made:  # in order, so that what is wrong is found where it begins
+            if name in self._floats and name not in self._constants:
+                self._probe("ReduceMax", "value", name, name)
+                self._probe("ReduceMin", "value", name, name)
         for node in model.graph.node:
             self._probe_sums(node)
 
