@@ -12,7 +12,7 @@ import pytest
 import trtfast
 import zoo
 from quantising import net, relative_error, samples
-from trtfast import backend, readback
+from trtfast import readback
 from trtfast.errors import PrecisionError
 
 pytestmark = [
@@ -21,7 +21,7 @@ pytestmark = [
 ]
 
 # Relative, in the 2-norm: int8 has 7 bits of the largest value, fp8 3 of each, and errors add up
-# over the layers. ONNX Runtime gives, for the same graphs, 0.006 and 0.03, then 0.02 and 0.06.
+# over the layers. ONNX Runtime gives, for the same graphs, 0.011 and 0.044, then 0.019 and 0.055.
 SMALL = {"mixed": 2e-3, "int8": 0.02, "fp8": 0.06}
 DEEP = {"mixed": 1e-2, "int8": 0.05, "fp8": 0.12}
 DTYPES = {"int8": "int8", "fp8": "float8_e4m3fn"}
