@@ -93,7 +93,7 @@ bool Abi::has(Capability capability) const noexcept {
     case Capability::kComputeTargets: return has<method::VBuilderConfig::setComputeCapability>();
     // TensorRT-RTX has the methods, but measures nothing, and would ask for a GPU.
     case Capability::kTimingCache: return !is_rtx(generation_);
-    // TensorRT-RTX takes the flag, and computes the same with it and without.
+    // TensorRT-RTX takes the flag, and showed the same faults of TF32 with it and without.
     case Capability::kTf32Choice: return !is_rtx(generation_);
     case Capability::kStreamedPlan: return has<method::VBuilder::buildSerializedNetworkToStream>();
   }

@@ -54,7 +54,20 @@ def build(
     ]
     plan = bytearray()
     _core.build(
-        *(_core.Library(library), model, "", profiles, None, None, [], 0, b"", None, plan.extend)
+        *(
+            _core.Library(library),
+            model,
+            "",
+            profiles,
+            None,
+            None,
+            [],
+            False,
+            0,
+            b"",
+            None,
+            plan.extend,
+        )
     )
     return bytes(plan)
 

@@ -43,8 +43,8 @@ def require(
             "TF32: use fp32, which there means either, or fp16"
         )
     devices = targets or ([gpu.compute_capability] if gpu is not None else [])
-    since = _SINCE.get(precision, 0)
-    if lacking := [device for device in devices if device < since]:
+    since = _SINCE.get(precision)
+    if since is not None and (lacking := [device for device in devices if device < since]):
         raise PrecisionError(
             f"{precision} needs compute capability {since / 10} or newer, and the engine is to run "
             f"on {', '.join(f'{device / 10}' for device in lacking)}: use fp16"

@@ -214,6 +214,31 @@ def test_inspect_onnx(trt: Command, dense: Path) -> None:
     assert re.search(r"input\W+x\W+float32\W+\[-1, 8\]", printed)
 
 
+def test_build_from_samples(trt: Command, dense: Path, folder: Path) -> None:
+    np.save(folder / "samples.npy", np.random.default_rng(0).standard_normal((20, 8), np.float32))
+    options = ("--precision", "mixed", "--calibration", "samples.npy")
+    trt("build", dense, "-o", "mixed.engine", *options)
+    known = trtfast.Passport.of(folder / "mixed.engine")
+    assert known is not None
+    assert known.options["calibration"]["runs"] == 3
+    assert "products: 1 in float16" in trt("inspect", "mixed.engine").stdout
+
+
+def test_build_from_images(trt: Command, classifier: Path, folder: Path) -> None:
+    (folder / "photos").mkdir()
+    for value in (0, 255):
+        photo = np.full((40, 50, 3), value, np.uint8)
+        cv2.imwrite(str(folder / "photos" / f"{value}.png"), photo)
+    (folder / "preprocess.json").write_text(json.dumps(trtfast.Preprocess((32, 32)).to_dict()))
+    options = ("--precision", "mixed", "--calibration", "photos")
+    assert "give preprocess=" in trt.fails("InputError", "build", classifier, *options)
+    trt("build", classifier, *options, "--preprocess", "preprocess.json")
+    known = trtfast.Passport.of(classifier.with_suffix(".engine"))
+    assert known is not None
+    assert known.options["calibration"]["runs"] == 2
+    assert known.preprocess is not None
+
+
 def test_inspect_other_files(trt: Command, dense: Path, folder: Path) -> None:
     (folder / "random.engine").write_bytes(os.urandom(100))
     assert "not a TensorRT plan" in trt.fails("EngineIncompatibleError", "inspect", "random.engine")
