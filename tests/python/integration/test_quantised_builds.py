@@ -110,7 +110,7 @@ def test_cached_by_what_calibration_found(tmp_path: Path) -> None:
 
 
 def test_built_again_from_its_passport(tmp_path: Path) -> None:
-    from trtfast.rebuild import _options
+    from trtfast import rebuild
 
     onnx.save(net(), tmp_path / "net.onnx")
     known = build(
@@ -120,7 +120,7 @@ def test_built_again_from_its_passport(tmp_path: Path) -> None:
         calibration=samples(),
         **options_of("fp8"),
     )
-    options = _options(known, backend.select(), None)
+    options = rebuild.options_of(known, backend.select(), None)
     again = build(tmp_path / "again.engine", tmp_path / "net.onnx", **options)
     assert again.precision == known.precision
     assert again.options == known.options
