@@ -92,7 +92,7 @@ bool Abi::has(Capability capability) const noexcept {
     case Capability::kRuntimeCache: return has<method::VRuntimeCache::serialize>();
     case Capability::kComputeTargets: return has<method::VBuilderConfig::setComputeCapability>();
     // TensorRT-RTX has the methods for both, but measures nothing and would ask for a GPU, and
-    // computes the same with TF32's flag and without.
+    // showed the same faults of TF32 with its flag and without.
     case Capability::kTimingCache:
     case Capability::kTf32Choice: return !is_rtx(generation_);
     case Capability::kStreamedPlan: return has<method::VBuilder::buildSerializedNetworkToStream>();
