@@ -138,13 +138,6 @@ class Reader {
     split(c >> 8, pixels[3]);
   }
 
-  /// The next two.
-  __device__ void next(int (&pixels)[2][3]) {
-    const std::uint32_t a = word();
-    split(a, pixels[0]);
-    split(__funnelshift_r(a, word(), 24), pixels[1]);
-  }
-
   __device__ void next(int (&pixels)[1][3]) { split(word(), pixels[0]); }
 
  private:
