@@ -14,6 +14,7 @@ from trtfast import binding, model
 from trtfast.bisection import on_cpu
 from trtfast.errors import InputError
 from trtfast.passport import Passport
+from trtfast.preprocess.decode import IMAGE_ENDINGS
 from trtfast.rebuild import options_of
 from trtfast.verification.run import precision_of
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Wanted", "run_verify"]
 
-_IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _BATCH = 8
 _WORST = 10  # of the nodes that are printed
 
@@ -115,9 +115,9 @@ def _samples(path: Path, engine: InferenceEngine, known: Passport | None) -> Any
 def _images(
     folder: Path, engine: InferenceEngine, known: Passport | None
 ) -> Iterator[dict[str, Array]]:
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _IMAGES)
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_ENDINGS)
     if not files:
-        raise InputError(f"there is no image in {folder}; expected {', '.join(_IMAGES)}")
+        raise InputError(f"there is no image in {folder}; expected {', '.join(IMAGE_ENDINGS)}")
     preprocess = binding.image_preprocess(preprocess_of(engine, known), engine.inputs)
     (spec,) = engine.inputs
     size = spec.shape[0]

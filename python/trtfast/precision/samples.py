@@ -11,6 +11,7 @@ import numpy as np
 
 from ..arrays import ENDINGS, read_arrays
 from ..errors import InputError
+from ..preprocess.decode import IMAGE_ENDINGS
 
 if TYPE_CHECKING:
     from ..preprocess import Preprocess
@@ -20,7 +21,6 @@ __all__ = ["Samples", "runs_of"]
 
 Samples: TypeAlias = "str | os.PathLike[str] | Array | Mapping[str, Any] | Iterable[Any]"
 
-_IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _ROWS = 8  # of a run, where the model takes any number: all its values are in memory at once
 
 
@@ -128,7 +128,9 @@ class _Reader:
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    found = sorted(file for file in path.iterdir() if file.suffix.lower() in (*ENDINGS, *_IMAGES))
+    found = sorted(
+        file for file in path.iterdir() if file.suffix.lower() in (*ENDINGS, *IMAGE_ENDINGS)
+    )
     if not found:
         raise InputError(
             f"the folder {path} holds no samples; expected images, or .npy or .npz files"

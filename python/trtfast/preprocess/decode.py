@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from .images import Image, Images, Item
 
-__all__ = ["ON_ERROR", "decode", "read_image", "read_images", "sort_out"]
+__all__ = ["IMAGE_ENDINGS", "ON_ERROR", "decode", "read_image", "read_images", "sort_out"]
+
+IMAGE_ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 ON_ERROR = ("raise", "skip")
 
