@@ -12,7 +12,12 @@ void register_library(py::module_& module) {
       .def_readonly("index", &cuda::Device::index)
       .def_readonly("name", &cuda::Device::name)
       .def_readonly("compute_capability", &cuda::Device::compute_capability, "major * 10 + minor")
-      .def_readonly("total_memory", &cuda::Device::total_memory, "in bytes");
+      .def_readonly("total_memory", &cuda::Device::total_memory, "in bytes")
+      .def_readonly("multiprocessors", &cuda::Device::multiprocessors)
+      .def_readonly("clock_mhz", &cuda::Device::clock_mhz, "at its highest")
+      .def_readonly("memory_clock_mhz", &cuda::Device::memory_clock_mhz,
+                    "at its highest; data moves twice in a cycle")
+      .def_readonly("memory_bus_bits", &cuda::Device::memory_bus_bits);
 
   module.def(
       "devices",

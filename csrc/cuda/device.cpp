@@ -5,6 +5,15 @@
 #include "error.h"
 
 namespace trtfast::cuda {
+namespace {
+
+int attribute(cudaDeviceAttr name, int device) {
+  int value = 0;
+  TRTFAST_CUDA(cudaDeviceGetAttribute(&value, name, device));
+  return value;
+}
+
+}  // namespace
 
 Devices devices() {
   check_not_stale();
@@ -24,7 +33,10 @@ Devices devices() {
     cudaDeviceProp properties{};
     TRTFAST_CUDA(cudaGetDeviceProperties(&properties, index));
     found.list.push_back({index, properties.name, (properties.major * 10) + properties.minor,
-                          properties.totalGlobalMem});
+                          properties.totalGlobalMem, properties.multiProcessorCount,
+                          attribute(cudaDevAttrClockRate, index) / 1000,
+                          attribute(cudaDevAttrMemoryClockRate, index) / 1000,
+                          properties.memoryBusWidth});
   }
   return found;
 }

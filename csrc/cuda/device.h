@@ -16,6 +16,10 @@ struct Device {
   std::string name;
   int compute_capability;    // major * 10 + minor
   std::size_t total_memory;  // bytes
+  int multiprocessors;
+  int clock_mhz;         // at its highest
+  int memory_clock_mhz;  // at its highest; of what moves data twice in a cycle
+  int memory_bus_bits;
 };
 
 struct Devices {

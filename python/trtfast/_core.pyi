@@ -47,12 +47,26 @@ class Device:
     A GPU.
     """
     @property
+    def clock_mhz(self) -> int:
+        """
+        at its highest
+        """
+    @property
     def compute_capability(self) -> int:
         """
         major * 10 + minor
         """
     @property
     def index(self) -> int: ...
+    @property
+    def memory_bus_bits(self) -> int: ...
+    @property
+    def memory_clock_mhz(self) -> int:
+        """
+        at its highest; data moves twice in a cycle
+        """
+    @property
+    def multiprocessors(self) -> int: ...
     @property
     def name(self) -> str: ...
     @property

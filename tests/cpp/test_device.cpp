@@ -29,6 +29,10 @@ TEST(Device, ListIsEmptyForAReasonOrDescribesGpus) {
     EXPECT_NE(device.name, "");
     EXPECT_GE(device.compute_capability, 30);
     EXPECT_GT(device.total_memory, std::size_t{1} << 28U);
+    EXPECT_GT(device.multiprocessors, 0);
+    EXPECT_GT(device.clock_mhz, 100);
+    EXPECT_GT(device.memory_clock_mhz, 100);
+    EXPECT_GE(device.memory_bus_bits, 64);
   }
 }
 

@@ -28,6 +28,21 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   properties->major = state().capability / 10;
   properties->minor = state().capability % 10;
   properties->totalGlobalMem = std::size_t{1} << 30U;
+  properties->multiProcessorCount = 64;
+  properties->memoryBusWidth = 256;
+  return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
+  const std::scoped_lock lock(state().mutex);
+  if (device < 0 || device >= state().devices) return result(cudaErrorInvalidDevice);
+  if (attribute == cudaDevAttrClockRate) {
+    *value = 2'000'000;
+  } else if (attribute == cudaDevAttrMemoryClockRate) {
+    *value = 10'000'000;
+  } else {
+    return result(cudaErrorInvalidValue);
+  }
   return cudaSuccess;
 }
 
