@@ -13,6 +13,11 @@ logger = logging.getLogger("trtfast.tensorrt")
 _LEVELS = (logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
 
 
+# TensorRT may warn of the same a hundred times in a build: each warning is told once in each.
+_told: set[str] = set()
+_MOST_TOLD = 1000
+
+
 def connect() -> None:
     """Start forwarding; from now on, lines less severe than the logger's level are not made.
 
@@ -20,6 +25,7 @@ def connect() -> None:
     load and build.
     """
     _pump.start()
+    _told.clear()
     level = logger.getEffectiveLevel()
     wanted = [severity for severity, value in enumerate(_LEVELS) if value >= level]
     _core.set_log_threshold(max(wanted, default=-1))
@@ -28,6 +34,12 @@ def connect() -> None:
 def _forward() -> None:
     while lines := _core.take_log():
         for severity, text in lines:
+            if _LEVELS[severity] == logging.WARNING:
+                if text in _told:
+                    continue
+                if len(_told) == _MOST_TOLD:
+                    _told.clear()
+                _told.add(text)
             logger.log(_LEVELS[severity], text)
 
 

@@ -75,6 +75,19 @@ def test_nothing_below_warning_by_default(tmp_path: Path) -> None:
     assert levels <= {"WARNING"}
 
 
+def test_a_warning_is_told_once_in_each_build(tmp_path: Path) -> None:
+    code = """
+import numpy as np
+net = tiny.convolutions(4, 16)
+shape = [dim.dim_value for dim in net.graph.input[0].type.tensor_type.shape.dim]
+samples = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+for _ in range(2):
+    trtfast.build(net, "net.engine", precision="fp8", calibration=samples, targets=[89])
+"""
+    told = Counter(text for level, _, text in records_of(tmp_path, code) if level == "WARNING")
+    assert max(told.values(), default=0) <= 2
+
+
 def test_level_is_read_anew_for_each_build(tmp_path: Path) -> None:
     code = """
 logger = logging.getLogger("trtfast.tensorrt")
