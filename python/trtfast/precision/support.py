@@ -49,6 +49,15 @@ def require(
             f"{precision} needs compute capability {since / 10} or newer, and the engine is to run "
             f"on {', '.join(f'{device / 10}' for device in lacking)}: use fp16"
         )
+    # Measured on 9.0: some float8 engines of TensorRT-RTX 1.5 divide by zero in the library as a
+    # context is made, which ends the process; those that run are slower than in float16.
+    unlisted = [device for device in devices if not library.supports(device)]
+    if precision == "fp8" and library.is_rtx and unlisted:
+        raise PrecisionError(
+            f"{library.product} {library.version} does not list compute capability "
+            f"{', '.join(f'{device / 10}' for device in unlisted)}, where its fp8 engines can end "
+            "the process that loads them: use fp16 there"
+        )
     if precision in QUANTISED and library.generation == "rtx14" and gpu is None:
         raise PrecisionError(
             f"{library.product} {library.version} builds quantised engines only where a GPU is: "

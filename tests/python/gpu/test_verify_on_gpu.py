@@ -112,7 +112,8 @@ def test_an_overflow_is_bisected_and_mended(tmp_path: Path) -> None:
     report = trtfast.bisect(model, X, **SHAPES)
     assert report.passed
     assert report.nodes[0].name == "make_wide"
-    assert "make_wide" in report.keep_fp32
+    # Either helps: TensorRT may fuse a cast, and so keep the product before it in float32 too.
+    assert {"make_wide", "make_y"} & set(report.keep_fp32)
     mended = built(model, tmp_path, keep_fp32=report.keep_fp32)
     with trtfast.Engine(mended) as engine:
         assert trtfast.verify(engine, model, X, repeats=1).passed

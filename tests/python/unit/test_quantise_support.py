@@ -27,6 +27,9 @@ class Library:
     def generation(self) -> str:
         return "rtx14" if self.version.startswith("1.4") else "rtx15"
 
+    def supports(self, compute_capability: int) -> bool:
+        return not self.is_rtx or compute_capability != 90
+
 
 @dataclass
 class Gpu:
@@ -51,10 +54,17 @@ def test_what_all_gpus_have(precision: str) -> None:
     require(precision, TENSORRT, Gpu(75), ())
 
 
-@pytest.mark.parametrize("device", [89, 90, 120])
+@pytest.mark.parametrize("device", [89, 120])
 def test_fp8_from_ada_on(device: int) -> None:
     require("fp8", RTX_15, Gpu(device), ())
     require("fp8", RTX_15, None, (device,))
+
+
+def test_fp8_on_hopper_is_for_tensorrt() -> None:
+    require("fp8", TENSORRT, Gpu(90), ())
+    require("mixed", RTX_15, Gpu(90), ())
+    with pytest.raises(PrecisionError, match=r"does not list compute capability 9\.0.*use fp16"):
+        require("fp8", RTX_15, Gpu(90), ())
 
 
 def test_targets_count_rather_than_the_gpu_at_hand() -> None:
