@@ -30,6 +30,7 @@ from .spec import InferenceEngine, ShapeRange, TensorSpec
 if TYPE_CHECKING:
     from ._core import DeviceArray, __version__
     from .bisection import BisectReport, bisect
+    from .comparison import CompareReport, compare
     from .engine import Engine
     from .futures import InferenceFuture
     from .labels import class_names
@@ -49,6 +50,7 @@ __all__ = [
     "Calibration",
     "Classification",
     "ClosedError",
+    "CompareReport",
     "CudaError",
     "DeadlineExceededError",
     "DeviceArray",
@@ -82,6 +84,7 @@ __all__ = [
     "calibrate",
     "check",
     "class_names",
+    "compare",
     "compile",
     "export",
     "load",
@@ -97,6 +100,7 @@ _LAZY = {
     "BisectReport": "bisection",
     "Calibration": "precision.ranges",
     "Classification": "postprocess",
+    "CompareReport": "comparison",
     "DeviceArray": "_core",
     "Engine": "engine",
     "EngineStats": "report",
@@ -112,6 +116,7 @@ _LAZY = {
     "bisect": "bisection",
     "calibrate": "precision.calibrate",
     "class_names": "labels",
+    "compare": "comparison",
     "compile": "pipeline",
     "load": "pipeline",
     "read_image": "preprocess",

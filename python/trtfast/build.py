@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -209,6 +210,7 @@ def build(
     }
 
     engine = None
+    start = time.perf_counter()
     timings_key = _timings_key(library, gpu)
     timings = cache.read_timings(timings_key) if timings_key else None
     with passport.replacing(target) as partial:
@@ -256,6 +258,7 @@ def build(
         },
         preprocess=preprocess.to_dict() if preprocess else None,
         classes=list(names) if names else None,
+        build_seconds=round(time.perf_counter() - start, 3),
     )
     record.write(target)
     if timings_key:

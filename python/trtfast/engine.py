@@ -174,6 +174,9 @@ class Engine(Closing):
                 "the results, and prefer float16 or bfloat16.",
                 stacklevel=2,
             )
+        if self._passport is not None:
+            self._passport.check_measured(gpu.name, f"{library.product} {library.version}")
+        self._gpu = gpu.name
         self._library = library
         self._plan_bytes = len(plan)
         self._inputs = tuple(map(_spec, self._core.inputs))
@@ -202,6 +205,16 @@ class Engine(Closing):
         return self._path
 
     @property
+    def device(self) -> int:
+        """The GPU's index."""
+        return int(self._options["device"])
+
+    @property
+    def preprocess(self) -> Preprocess | None:
+        """How :meth:`infer_images` prepares images."""
+        return self._preprocess
+
+    @property
     def lanes(self) -> int:
         """How many calls run at once."""
         return int(self._options["lanes"])
@@ -210,6 +223,11 @@ class Engine(Closing):
     def cuda_graph(self) -> bool:
         """Whether runs are captured."""
         return bool(self._options["cuda_graph"])
+
+    @property
+    def gpu(self) -> str:
+        """The GPU's name."""
+        return self._gpu
 
     @property
     def tensorrt(self) -> str:

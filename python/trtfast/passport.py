@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
 import threading
+import time
+import warnings
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,7 +24,16 @@ if TYPE_CHECKING:
     from ._plan import Plan
     from .spec import ShapeRange, TensorSpec
 
-__all__ = ["Header", "Passport", "describe", "path_of", "plan_version", "replacing", "sha256"]
+__all__ = [
+    "Header",
+    "Passport",
+    "describe",
+    "path_of",
+    "plan_version",
+    "record",
+    "replacing",
+    "sha256",
+]
 
 FORMAT = 1
 # A plan begins with four letters; of its header, the rest that is used lies at these bytes.
@@ -56,6 +68,11 @@ class Passport:
     preprocess : dict or None
         ``Preprocess.to_dict()``.
     classes : list of str or None
+    build_seconds : float or None
+        How long the build took.
+    measured : dict
+        What was measured of the engine since, by command: ``verify`` and ``compare``. Each has
+        ``date``, ``gpu`` and ``tensorrt``, which is to say on what.
     """
 
     plan_sha256: str
@@ -72,6 +89,8 @@ class Passport:
     precision: dict[str, Any]
     preprocess: dict[str, Any] | None = None
     classes: list[str] | None = None
+    build_seconds: float | None = None
+    measured: dict[str, dict[str, Any]] = field(default_factory=dict)
     format: int = field(default=FORMAT)
 
     @classmethod
@@ -102,6 +121,20 @@ class Passport:
         """Whether these are the bytes of the plan that it was written for."""
         return self.plan_sha256 == sha256(plan)
 
+    def check_measured(self, gpu: str, tensorrt: str) -> None:
+        """Warn of what was measured on another GPU or TensorRT than these."""
+        others = [
+            f"'{command}' on {found['gpu']} with {found['tensorrt']}"
+            for command, found in self.measured.items()
+            if (found["gpu"], found["tensorrt"]) != (gpu, tensorrt)
+        ]
+        if others:
+            warnings.warn(
+                f"this engine was measured by {', '.join(others)}, and now runs on {gpu} with "
+                f"{tensorrt}: measure it again, with `trtfast verify` and `trtfast compare`",
+                stacklevel=3,
+            )
+
     def write(self, plan: Path) -> None:
         """Write the passport beside a plan, all of it or nothing."""
         with replacing(path_of(plan)) as partial:
@@ -117,6 +150,27 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def record(plan: Path, command: str, gpu: str, tensorrt: str, figures: Mapping[str, Any]) -> None:
+    """Add to the passport beside a plan what was measured of it; nothing where there is none.
+
+    Parameters
+    ----------
+    plan : Path
+    command : str
+        What measured, as ``"verify"``.
+    gpu, tensorrt : str
+        What ran it, as ``Engine.gpu`` and ``Engine.tensorrt`` say.
+    figures : mapping
+        As JSON takes it.
+    """
+    known = Passport.of(plan)
+    if known is None:
+        return
+    entry = {"date": time.strftime("%Y-%m-%d %H:%M"), "gpu": gpu, "tensorrt": tensorrt}
+    measured = known.measured | {command: entry | dict(figures)}
+    dataclasses.replace(known, measured=measured).write(plan)
 
 
 def describe(spec: TensorSpec, profiles: Sequence[Mapping[str, ShapeRange]] = ()) -> dict[str, Any]:

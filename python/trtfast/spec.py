@@ -74,9 +74,8 @@ class Closing(ABC):
         self.close()
 
 
-@runtime_checkable
-class InferenceEngine(Protocol):
-    """What :class:`trtfast.Engine` and :class:`trtfast.ReferenceEngine` have in common."""
+class Runs(Protocol):
+    """What takes arrays by name and gives others."""
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -90,6 +89,11 @@ class InferenceEngine(Protocol):
     def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]: ...
     @overload
     def infer(self, inputs: Array | Sequence[Array]) -> Any: ...
+
+
+@runtime_checkable
+class InferenceEngine(Runs, Protocol):
+    """What :class:`trtfast.Engine` and :class:`trtfast.ReferenceEngine` have in common."""
 
     @overload
     def infer_images(self, images: Images, *, on_error: Literal["raise"] = "raise") -> Outputs: ...

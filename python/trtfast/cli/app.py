@@ -230,6 +230,51 @@ def verify(
 
 
 @app.command()
+def compare(
+    model: Annotated[
+        str,
+        typer.Argument(help="efficientnet_lite0, a torchvision model's name, or an ONNX model."),
+    ],
+    engine: Annotated[
+        list[Path] | None, typer.Option(help="An engine of it; by default they are built.")
+    ] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(help="To build in, as --precision fp16 --precision bf16.")
+    ] = None,
+    samples: Annotated[
+        Path | None, typer.Option(help="A folder of images, or inputs in an .npz or .npy file.")
+    ] = None,
+    batch: Annotated[
+        list[int] | None, typer.Option(help="Rows in each call; by default 1, 8 and 32.", min=1)
+    ] = None,
+    compiled: Annotated[
+        bool, typer.Option(help="Whether torch.compile takes part, on a GPU.")
+    ] = True,
+    seconds: Annotated[
+        float, typer.Option(help="How long each is timed at each batch size.", min=0.01)
+    ] = 2.0,
+    html: Annotated[Path | None, typer.Option(help="A page to write, with plots.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="JSON to write.")] = None,
+    backend: Annotated[str, typer.Option(help="As for build, or reference.")] = "auto",
+) -> None:
+    """Compare PyTorch and engines: answers, times, memory; status 1 if an engine is wrong."""
+    from .compare import Wanted, run_compare
+
+    wanted = Wanted(
+        engines=engine or (),
+        precisions=precision or ("fp16",),
+        samples=samples,
+        batches=batch,
+        compiled=compiled,
+        seconds=seconds,
+        html=html,
+        json=json_file,
+        backend=backend,
+    )
+    raise typer.Exit(0 if run_compare(model, wanted) else 1)
+
+
+@app.command()
 def preprocess_check(
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
     spec: Annotated[

@@ -77,6 +77,7 @@ def run_verify(path: Path, reference: Path, samples: Path, wanted: Wanted) -> bo
                 candidate=on_cpu(precision) if wanted.backend == "reference" else None,
                 **_options(known, wanted.backend),
             )
+    report.record()
     keep_list = wanted.keep_list or path.with_suffix(".keep.txt")
     if found is not None and found.passed and found.keep_fp32:
         found.write_keep_list(keep_list)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .. import passport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,6 +84,8 @@ class VerifyReport:
     batch : BatchInvariance
     failures : tuple of str
         What is wrong, a sentence each.
+    path, gpu : str or None
+        Where the engine's plan lies, and what it ran on.
     """
 
     engine: str
@@ -92,11 +97,27 @@ class VerifyReport:
     determinism: Determinism | None
     batch: BatchInvariance
     failures: tuple[str, ...]
+    path: str | None
+    gpu: str | None
 
     @property
     def passed(self) -> bool:
         """Whether nothing is wrong."""
         return not self.failures
+
+    def record(self) -> None:
+        """Write into the engine's passport, if it has one, what was found.
+
+        From then on :class:`trtfast.Engine` warns where its GPU or TensorRT is another.
+        """
+        if self.path is not None and self.gpu is not None:
+            figures = {
+                "passed": self.passed,
+                "reference": self.reference,
+                "max_relative": {each.name: plain(each.max_relative) for each in self.outputs},
+                "failures": list(self.failures),
+            }
+            passport.record(Path(self.path), "verify", self.gpu, self.engine, figures)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON takes it, with ``passed``; null stands for what is infinite or NaN."""

@@ -16,7 +16,7 @@ from .tolerance import Tolerance
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from ..spec import InferenceEngine
+    from ..spec import InferenceEngine, Runs
     from .checks import Probe
     from .metrics import OutputErrors
     from .references import Reference
@@ -98,6 +98,8 @@ def verify(
         determinism=determinism,
         batch=batch,
         failures=judged(found.outputs, tolerance, determinism, batch),
+        path=str(path) if (path := getattr(engine, "path", None)) else None,
+        gpu=getattr(engine, "gpu", None),
     )
 
 
@@ -112,7 +114,7 @@ class Comparison:
 
 
 def compare(
-    engine: InferenceEngine,
+    engine: Runs,
     reference: Reference,
     samples: Samples,
     tolerance: Tolerance,

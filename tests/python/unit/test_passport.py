@@ -152,3 +152,38 @@ def test_sha256_is_of_the_parts_in_a_row() -> None:
     assert passport.sha256(b"abc") == (
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     )
+
+
+def test_what_is_measured_is_kept(tmp_path: Path) -> None:
+    plan = tmp_path / "m.engine"
+    RECORD.write(plan)
+    passport.record(plan, "verify", "GPU A", "TensorRT 11.1", {"passed": False})
+    passport.record(plan, "compare", "GPU B", "TensorRT 11.1", {"median": {"1": 0.5}})
+    passport.record(plan, "verify", "GPU A", "TensorRT 11.1", {"passed": True})
+    known = Passport.of(plan)
+    assert known is not None
+    assert replace(known, measured={}) == RECORD
+    assert known.measured["verify"].pop("date")
+    assert known.measured["verify"] == {
+        "gpu": "GPU A",
+        "tensorrt": "TensorRT 11.1",
+        "passed": True,
+    }
+    assert known.measured["compare"]["median"] == {"1": 0.5}
+
+
+def test_nothing_is_kept_where_there_is_no_passport(tmp_path: Path) -> None:
+    passport.record(tmp_path / "m.engine", "verify", "GPU", "TensorRT", {})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("gpu", "tensorrt"), [("GPU A", "TensorRT 10.16"), ("GPU B", "TensorRT 11.1")]
+)
+def test_what_was_measured_elsewhere_is_warned_of(gpu: str, tensorrt: str) -> None:
+    found = {"gpu": "GPU A", "tensorrt": "TensorRT 11.1"}
+    known = replace(RECORD, measured={"verify": found})
+    known.check_measured("GPU A", "TensorRT 11.1")
+    RECORD.check_measured(gpu, tensorrt)
+    with pytest.warns(UserWarning, match=f"'verify' on GPU A with .* now runs on {gpu} with"):
+        known.check_measured(gpu, tensorrt)
