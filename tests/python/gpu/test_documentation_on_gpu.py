@@ -1,0 +1,42 @@
+"""The code of the documentation that needs real engines, and what it builds on."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import documentation as docs
+import trtfast
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.filterwarnings("ignore:.* does not list .* as supported"),
+]
+
+PAGES = [
+    page for page in docs.PAGES if any(fence.info == "python gpu" for fence in docs.code_of(page))
+]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("documentation")
+    docs.make_files(folder)
+    return folder
+
+
+@pytest.mark.parametrize("page", PAGES, ids=docs.page_name)
+def test_code_runs(
+    page: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(files, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    names = docs.at_hand()
+    names["images_on_gpu"] = names["sample"].cuda()
+    for fence in docs.code_of(page):
+        fence.run(names)
+    for each in names.values():  # what a page leaves open
+        if isinstance(each, trtfast.Engine):
+            each.close()
