@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from . import inspector
 from .errors import PrecisionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import onnx
 
@@ -22,14 +21,6 @@ __all__ = ["check", "computed", "engine_dtypes", "time_shares"]
 
 _DTYPES = {"fp32": "float32", "tf32": "float32", "bf16": "bfloat16"}  # else float16
 _QUANTISED = {"int8": "int8", "fp8": "float8_e4m3fn"}
-# What engine inspectors call them, in "Datatype" or, before TensorRT 11, "Format/Datatype".
-_INSPECTOR_DTYPES = {
-    r"Int8|INT8": "int8",
-    r"FP8\w*|Float8\w*": "float8_e4m3fn",
-    r"Float|FP32": "float32",
-    r"Half|FP16": "float16",
-    r"BFloat16|BF16": "bfloat16",
-}
 _COMPUTE = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
@@ -107,7 +98,8 @@ def engine_dtypes(told: str) -> dict[str, int]:
     told : str
         The engine inspector's JSON.
     """
-    return dict(Counter(dtype for _, dtype in _computing(told)).most_common())
+    computing = (layer.dtype for layer in inspector.layers(told))
+    return dict(Counter(dtype for dtype in computing if dtype is not None).most_common())
 
 
 def time_shares(told: str, times: Sequence[LayerTime]) -> dict[str, float]:
@@ -126,10 +118,10 @@ def time_shares(told: str, times: Sequence[LayerTime]) -> dict[str, float]:
         From dtype to share, of a sum of 1, the largest first; ``"unknown"`` for layers that the
         inspector does not tell of.
     """
-    dtypes = dict(_computing(told))
+    dtypes = {layer.name: layer.dtype for layer in inspector.layers(told)}
     spent: Counter[str] = Counter()
     for layer in times:
-        spent[dtypes.get(layer.name, "unknown")] += layer.milliseconds  # type: ignore[assignment]
+        spent[dtypes.get(layer.name) or "unknown"] += layer.milliseconds  # type: ignore[assignment]
     total = sum(spent.values())
     return {dtype: time / total for dtype, time in spent.most_common()} if total else {}
 
@@ -156,28 +148,3 @@ def _taken(layers: Sequence[_core.LayerInfo], rewritten: Rewritten) -> dict[str,
         for node in rewritten.model.graph.node
         if node.name in rewritten.quantised
     }
-
-
-def _computing(told: str) -> Iterator[tuple[str, str]]:
-    """Give the layers of an engine, each with what it gives, or with the quantised dtype it takes.
-
-    A quantised convolution may well give float16.
-    """
-    for layer in json.loads(told)["Layers"]:
-        if not isinstance(layer, dict):
-            continue
-        takes, gives = ([_dtype_of(entry) for entry in layer.get(key, ())] for key in _ENDS)
-        if gives:
-            quantised = (dtype for dtype in takes if dtype in _QUANTISED.values())
-            yield layer.get("Name", ""), next(quantised, gives[0])
-
-
-_ENDS = ("Inputs", "Outputs")
-
-
-def _dtype_of(entry: dict[str, Any]) -> str:
-    text: str = entry.get("Datatype") or entry.get("Format/Datatype", "")
-    for pattern, name in _INSPECTOR_DTYPES.items():
-        if re.search(rf"\b({pattern})\b", text):
-            return name
-    return text.lower()
