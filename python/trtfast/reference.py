@@ -6,7 +6,9 @@ It stands in where no GPU is, and it is the yardstick that ``verify`` holds an e
 from __future__ import annotations
 
 import ctypes
+import json
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
@@ -15,6 +17,7 @@ import numpy as np
 from . import binding
 from .binding import bind, joined, unbind
 from .errors import ClosedError, Error, InputError
+from .report import LayerTime
 from .spec import Closing, TensorSpec
 
 if TYPE_CHECKING:
@@ -77,24 +80,17 @@ class ReferenceEngine(Closing):
     ) -> None:
         self._preprocess = preprocess
         self._ort = _onnxruntime()
-        source, name = _source(model)
-        options = self._ort.SessionOptions()
-        options.log_severity_level = 4  # what fails is raised, and need not be printed as well
-        try:
-            session = self._ort.InferenceSession(
-                source,
-                options,
-                providers=["CPUExecutionProvider"],
-                disabled_optimizers=_DISABLED,
-            )
-        except Exception as error:  # ONNX Runtime's own classes have no base in common but this
-            raise InputError(
-                f"{name}: ONNX Runtime cannot load it; expected a whole, valid ONNX model: "
-                f"{str(error).strip()}"
-            ) from error
+        self._source = model
+        _, name = _source(model)
+        session = self._load(self._ort.SessionOptions())
         self._inputs = tuple(_spec(node, name) for node in session.get_inputs())
         self._outputs = tuple(_spec(node, name) for node in session.get_outputs())
         self._session: Any = session
+
+    @property
+    def source(self) -> str | os.PathLike[str] | bytes | ModelProto:
+        """The model, as it was given."""
+        return self._source
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -132,15 +128,7 @@ class ReferenceEngine(Closing):
         Error
             If ONNX Runtime fails while it runs the model.
         """
-        session = self._session  # one read: another thread may close
-        if session is None:
-            raise ClosedError("the reference engine is closed; make a new ReferenceEngine")
-        feed = {name: self._to_ort(array) for name, array in bind(inputs, self._inputs).items()}
-        names = [spec.name for spec in self._outputs]
-        try:
-            values = session.run_with_ort_values(names, feed)
-        except Exception as error:  # as in __init__
-            raise Error(f"ONNX Runtime failed to run the model: {str(error).strip()}") from error
+        values = self._run(self._open_session(), inputs)
         outputs = {
             spec.name: _to_numpy(value, spec)
             for spec, value in zip(self._outputs, values, strict=True)
@@ -189,9 +177,80 @@ class ReferenceEngine(Closing):
             outputs = joined([], self._outputs)
         return outputs if on_error == "raise" else (outputs, errors)
 
+    def profile(self, inputs: Inputs, *, runs: int = 10) -> tuple[LayerTime, ...]:
+        """Time each node of the model, which is read again for it.
+
+        The nodes run as they are written: nothing is fused, so their sum is more than what
+        :meth:`infer` takes. What runs inside control flow counts in its node.
+
+        Parameters
+        ----------
+        inputs
+            As in :meth:`infer`.
+        runs : int
+            How many runs the times are the mean of, 1 or more; one before them is not counted.
+
+        Returns
+        -------
+        tuple of LayerTime
+            In the order in which the nodes ran. Casts that ONNX Runtime adds, as it has no kernels
+            for float16, have names of their own.
+
+        Raises
+        ------
+        InputError, ClosedError, Error
+            As :meth:`infer` does.
+        """
+        if runs < 1:
+            raise InputError(f"runs must be 1 or more, not {runs}")
+        self._open_session()
+        options = self._ort.SessionOptions()
+        options.graph_optimization_level = self._ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.enable_profiling = True
+        with tempfile.TemporaryDirectory(prefix="trtfast-") as folder:
+            options.profile_file_prefix = str(Path(folder) / "profile")
+            session = self._load(options)
+            try:
+                for _ in range(runs + 1):
+                    self._run(session, inputs)
+            finally:
+                file = Path(session.end_profiling())
+            return _layer_times(json.loads(file.read_text()), runs)
+
     def close(self) -> None:
         """Release the model; a second call does nothing."""
         self._session = None
+
+    def _load(self, options: Any) -> Any:
+        source, name = _source(self._source)
+        options.log_severity_level = 4  # what fails is raised, and need not be printed as well
+        try:
+            return self._ort.InferenceSession(
+                source,
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=_DISABLED,
+            )
+        except Exception as error:  # ONNX Runtime's own classes have no base in common but this
+            raise InputError(
+                f"{name}: ONNX Runtime cannot load it; expected a whole, valid ONNX model: "
+                f"{str(error).strip()}"
+            ) from error
+
+    def _open_session(self) -> Any:
+        session = self._session  # one read: another thread may close
+        if session is None:
+            raise ClosedError("the reference engine is closed; make a new ReferenceEngine")
+        return session
+
+    def _run(self, session: Any, inputs: Inputs) -> list[Any]:
+        feed = {name: self._to_ort(array) for name, array in bind(inputs, self._inputs).items()}
+        names = [spec.name for spec in self._outputs]
+        try:
+            values: list[Any] = session.run_with_ort_values(names, feed)
+        except Exception as error:  # as in _load
+            raise Error(f"ONNX Runtime failed to run the model: {str(error).strip()}") from error
+        return values
 
     def _to_ort(self, array: Array) -> Any:
         for _, name, number in _ML_TYPES:
@@ -199,6 +258,23 @@ class ReferenceEngine(Closing):
                 bits = array.view(f"u{array.itemsize}")
                 return self._ort.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, number)
         return self._ort.OrtValue.ortvalue_from_numpy(array)
+
+
+def _layer_times(events: list[dict[str, Any]], runs: int) -> tuple[LayerTime, ...]:
+    """Return the mean times of nodes, of ONNX Runtime's trace of one run more."""
+    first = next(event for event in events if event["name"] == "model_run")
+    start = first["ts"] + first["dur"]
+    spent: dict[str, float] = {}
+    end = 0.0
+    # A node that runs others inside begins before them, or together with them and is longer.
+    nodes = (event for event in events if event["cat"] == "Node" and event["ts"] >= start)
+    for event in sorted(nodes, key=lambda event: (event["ts"], -event["dur"])):
+        if event["ts"] + event["dur"] <= end:
+            continue
+        end = event["ts"] + event["dur"]
+        name = event["name"].removesuffix("_kernel_time")
+        spent[name] = spent.get(name, 0.0) + event["dur"]
+    return tuple(LayerTime(name, time / 1e3 / runs) for name, time in spent.items())
 
 
 def _onnxruntime() -> Any:
