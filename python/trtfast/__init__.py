@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .precision.calibrate import calibrate
     from .precision.ranges import Calibration
     from .preprocess import Preprocess, read_image
+    from .profiling import ProfileReport, profile
     from .reference import ReferenceEngine
     from .report import EngineStats, LayerTime, MemoryReport
     from .verification import Tolerance, VerifyReport, verify
@@ -68,6 +69,7 @@ __all__ = [
     "Passport",
     "PrecisionError",
     "Preprocess",
+    "ProfileReport",
     "QueueFullError",
     "ReferenceEngine",
     "ShapeRange",
@@ -88,6 +90,7 @@ __all__ = [
     "compile",
     "export",
     "load",
+    "profile",
     "read_image",
     "sigmoid",
     "softmax",
@@ -109,6 +112,7 @@ _LAZY = {
     "MemoryReport": "report",
     "Passport": "passport",
     "Preprocess": "preprocess",
+    "ProfileReport": "profiling",
     "ReferenceEngine": "reference",
     "Tolerance": "verification",
     "VerifyReport": "verification",
@@ -119,6 +123,7 @@ _LAZY = {
     "compare": "comparison",
     "compile": "pipeline",
     "load": "pipeline",
+    "profile": "profiling",
     "read_image": "preprocess",
     "sigmoid": "postprocess",
     "softmax": "postprocess",

@@ -157,6 +157,13 @@ def renewed(model: onnx.ModelProto, minimum_opset: int) -> onnx.ModelProto:
     return result
 
 
+def named_skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a skeleton with functions inlined and all nodes named."""
+    result = _converted(model, 0)
+    _name_nodes(result)
+    return result
+
+
 def _name_nodes(model: onnx.ModelProto) -> None:
     """Name the nodes that have no name, after their first output, which is theirs alone."""
     known = node_names(model)

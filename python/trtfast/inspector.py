@@ -16,6 +16,7 @@ __all__ = ["BITS", "QUANTISED", "InspectedLayer", "InspectedTensor", "layers"]
 QUANTISED = ("int8", "float8_e4m3fn")
 
 BITS = {
+    "float64": 64,
     "float32": 32,
     "float16": 16,
     "bfloat16": 16,
@@ -28,6 +29,7 @@ BITS = {
     "int4": 4,
     "bool": 8,
 }
+"""How many bits a value of each dtype has."""
 
 # What inspectors call them, in "Datatype" or, before TensorRT 11, in "Format/Datatype", as in "Two
 # wide channel vectorized row major Int8 format".
@@ -50,21 +52,35 @@ _NODE = re.compile(r"\[ONNX Layer: (.*)\]")  # a kernel's name may follow
 
 @dataclass(frozen=True)
 class InspectedTensor:
-    """What a layer takes or gives; of the shape that it has with the best shapes of a profile.
+    """What a layer takes or gives.
 
-    ``shape`` is None where the inspector tells none.
+    Attributes
+    ----------
+    name, dtype : str
+    shape : tuple of int or None
+        As inspectors tell it, with the best shapes of a profile. None where it is not known.
+    size : int or None
+        How many values it has, where that is known though the shape is not.
     """
 
     name: str
     dtype: str
     shape: Shape | None
+    size: int | None = None
 
     @property
     def elements(self) -> int | None:
-        """How many values it holds; None if that is not known."""
+        """How many values it has; None if that is not known."""
         if self.shape is None or min(self.shape, default=0) < 0:
-            return None
+            return self.size
         return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int | None:
+        """How many bytes its values have; None if that is not known."""
+        if self.elements is None or self.dtype not in BITS:
+            return None
+        return (self.elements * BITS[self.dtype] + 7) // 8
 
 
 @dataclass(frozen=True)
@@ -96,6 +112,14 @@ class InspectedLayer:
             return None
         quantised = (tensor.dtype for tensor in self.inputs if tensor.dtype in QUANTISED)
         return next(quantised, self.outputs[0].dtype)
+
+    @property
+    def nbytes(self) -> int | None:
+        """The bytes of all that it takes and gives, each tensor once; None if not all are known."""
+        tensors = {tensor.name: tensor for tensor in (*self.inputs, *self.constants, *self.outputs)}
+        sizes = [tensor.nbytes for tensor in tensors.values()]
+        known = [size for size in sizes if size is not None]
+        return sum(known) if self.kind is not None and len(known) == len(sizes) else None
 
 
 def layers(told: str) -> tuple[InspectedLayer, ...]:

@@ -19,9 +19,11 @@ from .spec import ShapeRange
 if TYPE_CHECKING:
     import os
 
+    import onnx
+
     from . import _core
 
-__all__ = ["options_of", "resolve"]
+__all__ = ["beside", "is_source", "options_of", "resolve"]
 
 logger = logging.getLogger("trtfast")
 
@@ -103,11 +105,11 @@ def _misfit(
 
 def _source(path: Path, known: Passport, onnx: str | os.PathLike[str] | None, reason: str) -> Path:
     """Return the model to build from: the one that was named, or that of the passport."""
-    source = path.with_suffix(".onnx") if onnx is None else Path(onnx)
+    source = beside(path) if onnx is None else Path(onnx)
     if not source.is_file():
         where = "put the model that it was built from there, or name it with onnx="
         _refuse(path, reason, f"there is no {source}: {where}")
-    if onnx is None and model.sha256(model.read(source)[0]) != known.onnx_sha256:
+    if onnx is None and not is_source(model.read(source)[0], known):
         _refuse(
             path,
             reason,
@@ -115,6 +117,16 @@ def _source(path: Path, known: Passport, onnx: str | os.PathLike[str] | None, re
             "that one there, or name this one with onnx= to build from it all the same",
         )
     return source
+
+
+def beside(path: Path) -> Path:
+    """Return where the model that a plan was built from is looked for."""
+    return path.with_suffix(".onnx")
+
+
+def is_source(source: onnx.ModelProto, known: Passport) -> bool:
+    """Whether a plan was built from this model, by the hash in its passport."""
+    return model.sha256(source) == known.onnx_sha256
 
 
 def _refuse(path: Path, reason: str, lack: str) -> NoReturn:
