@@ -275,6 +275,30 @@ def compare(
 
 
 @app.command()
+def profile(
+    model: Annotated[Path, typer.Argument(help="An engine or an ONNX model.")],
+    inputs: Annotated[
+        Path | None, typer.Option(help="An .npz or .npy file, or an image; by default made up.")
+    ] = None,
+    shapes: Shapes = "",
+    runs: Annotated[int, typer.Option(help="What the times are the mean of.", min=1)] = 10,
+    onnx: Annotated[
+        Path | None, typer.Option(help="What the engine was built from; by default beside it.")
+    ] = None,
+    top: Annotated[int, typer.Option(help="How many layers to print.", min=1)] = 10,
+    trace: Annotated[
+        Path | None, typer.Option(help="A .json file for Perfetto or chrome://tracing.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    backend: Annotated[str, typer.Option(help="As for build, or reference.")] = "auto",
+) -> None:
+    """Show where the time goes: the slowest layers, and how near to the roof they are."""
+    from .profile import Wanted, run_profile
+
+    run_profile(model, Wanted(inputs, shapes, runs, onnx, top, trace, as_json, backend))
+
+
+@app.command()
 def preprocess_check(
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
     spec: Annotated[

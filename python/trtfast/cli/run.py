@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from trtfast.postprocess import Classification
     from trtfast.spec import Array, InferenceEngine
 
-__all__ = ["preprocess_of", "run_model"]
+__all__ = ["preprocess_of", "read_inputs", "run_model"]
 
 
 def run_model(path: Path, inputs: list[Path], save: Path | None, top: int, backend: str) -> None:
@@ -32,7 +32,7 @@ def run_model(path: Path, inputs: list[Path], save: Path | None, top: int, backe
         known = Passport.of(path)
         saved: dict[str, Array] = {}
         for source in inputs:
-            outputs = engine.infer(_read(source, engine, known))
+            outputs = engine.infer(read_inputs(source, engine, known))
             console.print(f"{source}:")
             for name, output in outputs.items():
                 _print(name, output, known, top)
@@ -44,7 +44,8 @@ def run_model(path: Path, inputs: list[Path], save: Path | None, top: int, backe
         console.print(f"saved {save}")
 
 
-def _read(source: Path, engine: InferenceEngine, known: Passport | None) -> dict[str, Any]:
+def read_inputs(source: Path, engine: InferenceEngine, known: Passport | None) -> dict[str, Any]:
+    """Return a model's inputs from a file of arrays or an image."""
     names = [spec.name for spec in engine.inputs]
     if source.suffix in ENDINGS:
         loaded = read_arrays(source)
