@@ -17,6 +17,7 @@ __all__ = ["attribute", "is_product"]
 _KINDS = re.compile(r"conv(?!ert)|correlation|gemm|matmul|matrixmultiply|fullyconnected", re.I)
 # And kernels made for the model, by the operations in them: __myl_FcAddRelu_…, _gemm_mha_v2_…
 _KERNELS = re.compile(r"__myl_\w*?(?:Fc|Conv|Gemm|MatMul|Mha)(?![a-z])|_gemm_|_mha_")
+_ENDING = re.compile(r"_myl\d+_\d+$")  # of its names, to keep them apart
 _MADE = ("kgen", "runtime_fusion", "myelin")
 
 
@@ -89,4 +90,4 @@ def _owner(name: str, candidates: Sequence[int], layers: Sequence[InspectedLayer
 
 def _bears(layer: str, node: str) -> bool:
     """Whether a node's name is in that of a layer, and not as the beginning of another's."""
-    return re.search(rf"(?<![\w.]){re.escape(node)}(?![A-Za-z0-9.])", layer) is not None
+    return re.search(rf"(?<![\w./]){re.escape(node)}(?![\w./])", _ENDING.sub("", layer)) is not None

@@ -181,6 +181,7 @@ def test_help_lists_the_commands(trt: Command) -> None:
         "run",
         "inspect",
         "verify",
+        "profile",
         "preprocess-check",
     ):
         assert re.search(rf"^\W*{name}\b", printed, re.MULTILINE), name

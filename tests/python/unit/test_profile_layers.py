@@ -93,7 +93,9 @@ def test_of_two_products_the_one_with_the_nodes_name_computes_it() -> None:
     layers = [layer("other", "gemm", "a"), layer("a [profile 1]_myl1_3", "gemm", "a", "b")]
     assert attributed(layers, product("a")) == [0, 100]
     layers = [layer("a_1", "gemm", "a"), layer("a.b", "gemm", "a"), layer("x + a", "gemm", "a")]
-    assert attributed(layers, product("a"))[1] == 0
+    assert attributed(layers, product("a")) == [0, 0, 100]
+    layers = [layer("a_1_myl0_2", "gemm", "a"), layer("a_myl0_3", "gemm", "a")]
+    assert attributed(layers, product("a")) == [0, 100]
 
 
 def test_else_the_only_layer_that_names_it() -> None:
