@@ -91,7 +91,7 @@ def _layers(contender: dict[str, Any]) -> str:
     layers = sorted(contender["layers"], key=lambda layer: layer["milliseconds"])[-_WORST:]
     total = sum(layer["milliseconds"] for layer in contender["layers"])
     figure, axes = _figure(f"milliseconds, of {total:.3g} of all layers one by one", "")
-    names = [_shortened(layer["name"]) for layer in layers]
+    names = [_shortened(" ".join(layer["nodes"]) or layer["name"]) for layer in layers]
     # By position, since two layers may be shortened to one name.
     axes.barh(range(len(layers)), [layer["milliseconds"] for layer in layers])
     axes.set_yticks(range(len(layers)), names)

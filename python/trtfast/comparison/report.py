@@ -14,7 +14,7 @@ from .page import write_page
 if TYPE_CHECKING:
     import os
 
-    from ..report import LayerTime
+    from ..profiling.report import LayerProfile
     from ..verification.metrics import OutputErrors
     from ..verification.report import Determinism
     from ..verification.tolerance import Tolerance
@@ -113,8 +113,8 @@ class Contender:
         For each batch size.
     split : tuple of Split
         Of engines on a GPU, for each batch size.
-    layers : tuple of LayerTime
-        Of engines on a GPU, at the largest batch size.
+    layers : tuple of LayerProfile
+        Of engines on a GPU, at the largest batch size; see :func:`trtfast.profile`.
     device_bytes, host_bytes : int or None
         What it holds on the GPU, and of page-locked memory.
     plan_bytes : int or None
@@ -133,7 +133,7 @@ class Contender:
     predictions: tuple[tuple[Prediction, ...], ...]
     latency: tuple[Latency, ...]
     split: tuple[Split, ...]
-    layers: tuple[LayerTime, ...]
+    layers: tuple[LayerProfile, ...]
     device_bytes: int | None
     host_bytes: int | None
     plan_bytes: int | None

@@ -17,6 +17,7 @@ from ..errors import InputError
 from ..labels import class_names
 from ..postprocess import top_k
 from ..precision import PRECISIONS
+from ..profiling.run import profile
 from ..spec import InferenceEngine
 from ..verification.metrics import holds_scores
 from ..verification.references import opened
@@ -292,7 +293,7 @@ def _with_costs(found: Contender, entry: _Entry, inputs: Any) -> Contender:
     known = engine.passport
     return replace(
         found,
-        layers=engine.profile(inputs),
+        layers=profile(engine, inputs).layers,
         device_bytes=held.device,
         host_bytes=held.pinned,
         plan_bytes=held.plan,
