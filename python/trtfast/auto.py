@@ -21,17 +21,17 @@ from .engine import Engine
 from .errors import BuildError, InputError, PrecisionError, UnsupportedDeviceError
 from .passport import Passport
 from .reference import ReferenceEngine
+from .samples import samples_of
 from .timing import interleaved
 from .verification import Tolerance, verify
-from .verification.samples import samples_of
 
 if TYPE_CHECKING:
     import os
 
     import onnx
 
+    from .samples import Samples
     from .spec import Array
-    from .verification.samples import Samples
 
 __all__ = ["Attempt", "build_fastest"]
 
@@ -91,7 +91,7 @@ def build_fastest(
     target : Path
         Where the plan goes. The passport tells of the search.
     samples
-        As :func:`trtfast.verify` takes them; the first 32 calls are used.
+        As :func:`trtfast.samples.samples_of` takes them; the first 32 calls are used.
     tolerance : Tolerance, optional
         By default that of float16.
 
@@ -185,7 +185,8 @@ class _Search:
             return attempt
         engine = self._stack.enter_context(Engine(plan, device=self._device))
         if not self._samples:
-            self._samples = list(islice(samples_of(samples, engine.inputs), _SAMPLES))
+            given = samples_of(samples, engine.inputs, self._options["preprocess"])
+            self._samples = list(islice(given, _SAMPLES))
             with ReferenceEngine(self._model) as reference:
                 self._wanted = [reference.infer(inputs) for inputs in self._samples]
         report = verify(

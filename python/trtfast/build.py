@@ -24,12 +24,11 @@ if TYPE_CHECKING:
 
     from .labels import ClassNames
     from .precision.ranges import Calibration
-    from .precision.samples import Samples as CalibrationSamples
     from .preprocess import Preprocess
+    from .samples import Samples
     from .shapes import Shapes
     from .spec import ShapeRange
     from .verification import Tolerance
-    from .verification.samples import Samples
 
 __all__ = ["Progress", "build", "cached"]
 
@@ -46,7 +45,7 @@ def build(
     keep_io: bool = True,
     keep_fp32: Collection[str] = (),
     keep_fp16: Collection[str] = (),
-    calibration: CalibrationSamples | Calibration | None = None,
+    calibration: Samples | Calibration | None = None,
     min_shapes: Shapes | None = None,
     opt_shapes: Shapes | None = None,
     max_shapes: Shapes | None = None,
@@ -88,8 +87,8 @@ def build(
         Names of ONNX nodes that are not quantised.
     calibration : samples or Calibration, optional
         What "mixed", "int8" and "fp8" need: samples of what the model will see, as
-        :func:`trtfast.calibrate` takes them, or what it returned. ``preprocess`` makes inputs of
-        images.
+        :func:`trtfast.samples.samples_of` takes them, or what :func:`trtfast.calibrate` made of
+        them. ``preprocess`` makes inputs of images.
     min_shapes, opt_shapes, max_shapes : mapping from input name to shape, optional
         The range of each dynamic input; see :func:`trtfast.shapes.profiles_for`.
     buckets : sequence of int, of shapes, or of mappings from input name to shape
@@ -112,7 +111,7 @@ def build(
     classes : optional
         As :func:`trtfast.class_names` takes them.
     samples : optional
-        For "auto", as :func:`trtfast.verify` takes them: the first 32 calls, of which the first is
+        For "auto", of the same kinds as ``calibration``: the first 32 calls, of which the first is
         timed.
     tolerance : Tolerance, optional
         For "auto"; by default that of float16.
@@ -296,7 +295,7 @@ def cached(onnx: Path, *, backend: str, device: int, **options: Any) -> Path:
 
 def _calibrate(
     onnx: Path | onnx.ModelProto,
-    samples: CalibrationSamples | Calibration,
+    samples: Samples | Calibration,
     preprocess: Preprocess | None,
 ) -> Calibration:
     from .precision.calibrate import calibrate  # NumPy takes long to import

@@ -211,7 +211,7 @@ class Engine(Closing):
 
     @property
     def preprocess(self) -> Preprocess | None:
-        """How :meth:`infer_images` prepares images."""
+        """How :meth:`infer_images` prepares images; None if that is not known."""
         return self._preprocess
 
     @property

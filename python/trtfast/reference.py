@@ -102,6 +102,11 @@ class ReferenceEngine(Closing):
         """The model's outputs; -1 for each dimension that is not known beforehand."""
         return self._outputs
 
+    @property
+    def preprocess(self) -> Preprocess | None:
+        """How :meth:`infer_images` prepares images; None if that is not known."""
+        return self._preprocess
+
     @overload
     def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]: ...
     @overload

@@ -10,10 +10,10 @@ from .. import backend as backends
 from .. import model as models
 from ..errors import InputError
 from ..reference import ReferenceEngine
+from ..samples import samples_of
 from ..verification import Tolerance
 from ..verification.report import judged
 from ..verification.run import compare
-from ..verification.samples import samples_of
 from .candidates import Candidate, on_cpu, on_gpu
 from .layers import NodeError, layer_errors
 from .report import BisectReport, Trial
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     import onnx
 
+    from ..preprocess import Preprocess
+    from ..samples import Samples
     from ..spec import Array, InferenceEngine
-    from ..verification.samples import Samples
 
 __all__ = ["bisect"]
 
@@ -44,6 +45,7 @@ def bisect(
     tolerance: Tolerance | None = None,
     scores: Collection[str] | None = None,
     candidate: Candidate | None = None,
+    preprocess: Preprocess | None = None,
     device: int = 0,
     **options: Any,
 ) -> BisectReport:
@@ -59,7 +61,7 @@ def bisect(
     onnx : path or onnx.ModelProto
         In float32. Control flow counts as one node.
     samples
-        As :func:`trtfast.verify` takes them; the first 8 calls are used.
+        As :func:`trtfast.samples.samples_of` takes them; the first 8 calls are used.
     precision : str
     keep_fp32 : collection of str
         Nodes that stay in float32 in any case.
@@ -70,6 +72,8 @@ def bisect(
     candidate : callable, optional
         Makes an engine of a float32 model and a keep-list: a TensorRT engine by default, and where
         none can run here, ONNX Runtime on the CPU with the precision's rounding emulated.
+    preprocess : Preprocess, optional
+        What makes inputs of images.
     device : int
         The GPU's index.
     **options
@@ -98,7 +102,7 @@ def bisect(
         )
     if candidate is None:
         candidate = _default(precision, device, options)
-    search = _Search(model, candidate, tolerance, scores, tuple(keep_fp32), samples)
+    search = _Search(model, candidate, tolerance, scores, tuple(keep_fp32), samples, preprocess)
     kept, nodes = search.grow()
     if kept is not None:
         kept = search.shrink(kept)
@@ -133,6 +137,7 @@ class _Search:
         scores: Collection[str] | None,
         fixed: tuple[str, ...],
         samples: Samples,
+        preprocess: Preprocess | None,
     ) -> None:
         self.trials: list[Trial] = []
         self._model = model
@@ -142,7 +147,7 @@ class _Search:
         self._fixed = fixed
         with candidate(model, fixed) as engine:
             self._samples: list[dict[str, Array]] = list(
-                islice(samples_of(samples, engine.inputs), _SAMPLES)
+                islice(samples_of(samples, engine.inputs, preprocess), _SAMPLES)
             )
             with ReferenceEngine(model) as reference:
                 self._wanted = [reference.infer(inputs) for inputs in self._samples]

@@ -42,6 +42,10 @@ Calibration = Annotated[
     Path | None,
     typer.Option(help="A folder of images or .npy files, or one such file: what the model sees."),
 ]
+Preprocess = Annotated[
+    Path | None,
+    typer.Option(help="How images become inputs: JSON of a Preprocess, or a passport."),
+]
 Backend = Annotated[str, typer.Option(help="auto, tensorrt or tensorrt_rtx.")]
 ModelName = Annotated[
     str, typer.Argument(help="efficientnet_lite0, or a torchvision model's name.")
@@ -100,10 +104,7 @@ def build(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="MODEL.engine")] = None,
     precision: Precision = "fp16",
     calibration: Calibration = None,
-    preprocess: Annotated[
-        Path | None,
-        typer.Option(help="How images become inputs: JSON of a Preprocess, or a passport."),
-    ] = None,
+    preprocess: Preprocess = None,
     min_shapes: Shapes = "",
     opt_shapes: Shapes = "",
     max_shapes: Shapes = "",
@@ -190,11 +191,12 @@ def verify(
         Path, typer.Option(help="The float32 ONNX model, or outputs in an .npz or .npy file.")
     ],
     samples: Annotated[
-        Path, typer.Option(help="A folder of images, or inputs in an .npz or .npy file.")
+        Path, typer.Option(help="A folder of images or .npy files, or one such file.")
     ],
     precision: Annotated[
         str | None, typer.Option(help="Of an ONNX model, to run it in; by default as run does.")
     ] = None,
+    preprocess: Preprocess = None,
     tolerance: Annotated[
         float | None, typer.Option(help="Allowed error, as a share of the largest value.", min=0)
     ] = None,
@@ -218,6 +220,7 @@ def verify(
 
     wanted = Wanted(
         precision=precision,
+        preprocess=preprocess,
         tolerance=tolerance,
         confidence=confidence,
         repeats=repeats,

@@ -50,19 +50,22 @@ def read_inputs(source: Path, engine: InferenceEngine, known: Passport | None) -
     if source.suffix in ENDINGS:
         loaded = read_arrays(source)
         return loaded if isinstance(loaded, dict) else {names[0]: loaded}
-    return {names[0]: preprocess_of(engine, known)(trtfast.read_image(source))}
+    preprocess = preprocess_of(engine, known)
+    if preprocess is None:
+        raise InputError(
+            "this model has no passport that says how it takes images, and its input is not "
+            f"(N, 3, height, width) but {engine.inputs[0].shape}: give .npy or .npz files"
+        )
+    return {names[0]: preprocess(trtfast.read_image(source))}
 
 
-def preprocess_of(engine: InferenceEngine, known: Passport | None) -> trtfast.Preprocess:
+def preprocess_of(engine: InferenceEngine, known: Passport | None) -> trtfast.Preprocess | None:
     """Return how a model takes images: as its passport says, else as its input's shape does."""
     if known is not None and known.preprocess is not None:
         return trtfast.Preprocess.from_dict(known.preprocess)
     shape = engine.inputs[0].shape
     if len(engine.inputs) != 1 or len(shape) != 4 or shape[1] != 3 or -1 in shape[2:]:
-        raise InputError(
-            "this model has no passport that says how it takes images, and its input is not "
-            f"(N, 3, height, width) but {shape}: give .npy or .npz files"
-        )
+        return None
     return trtfast.Preprocess(size=(shape[2], shape[3]))
 
 

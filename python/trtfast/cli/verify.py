@@ -10,11 +10,11 @@ from rich.table import Table
 
 import trtfast
 from trtfast import backend as backends
-from trtfast import binding, model
+from trtfast import model
 from trtfast.bisection import on_cpu
 from trtfast.errors import InputError
 from trtfast.passport import Passport
-from trtfast.preprocess.decode import IMAGE_ENDINGS
+from trtfast.preprocess.parity import read_spec
 from trtfast.rebuild import options_of
 from trtfast.verification.run import precision_of
 
@@ -22,15 +22,14 @@ from .console import console
 from .run import preprocess_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from trtfast import BisectReport, Tolerance, VerifyReport
-    from trtfast.spec import Array, InferenceEngine
+    from trtfast import BisectReport, Preprocess, Tolerance, VerifyReport
+    from trtfast.spec import InferenceEngine
 
 __all__ = ["Wanted", "run_verify"]
 
-_BATCH = 8
+_GIVEN = ("keep_io", "precision", "preprocess")  # to a bisection, or of no use to it
 _WORST = 10  # of the nodes that are printed
 
 
@@ -38,6 +37,7 @@ class Wanted(NamedTuple):
     """What ``trtfast verify`` was asked for, beside the model, its reference and the samples."""
 
     precision: str | None
+    preprocess: Path | None
     tolerance: float | None
     confidence: float | None
     repeats: int
@@ -57,13 +57,15 @@ def run_verify(path: Path, reference: Path, samples: Path, wanted: Wanted) -> bo
     with _load(path, wanted) as engine:
         precision = wanted.precision or precision_of(engine)
         tolerance = _tolerance(precision, wanted)
+        preprocess = _preprocess(engine, known, wanted)
         report = trtfast.verify(
             engine,
             reference,
-            _samples(samples, engine, known),
+            samples,
             precision=precision,
             tolerance=tolerance,
             repeats=wanted.repeats,
+            preprocess=preprocess,
         )
         if not wanted.as_json:
             _print(path, report)
@@ -71,9 +73,10 @@ def run_verify(path: Path, reference: Path, samples: Path, wanted: Wanted) -> bo
         if wanted.bisect and not report.passed:
             found = trtfast.bisect(
                 reference,
-                _samples(samples, engine, known),
+                samples,
                 precision=precision,
                 tolerance=tolerance,
+                preprocess=preprocess,
                 candidate=on_cpu(precision) if wanted.backend == "reference" else None,
                 **_options(known, wanted.backend),
             )
@@ -109,26 +112,10 @@ def _tolerance(precision: str, wanted: Wanted) -> Tolerance:
     )
 
 
-def _samples(path: Path, engine: InferenceEngine, known: Passport | None) -> Any:
-    return _images(path, engine, known) if path.is_dir() else path
-
-
-def _images(
-    folder: Path, engine: InferenceEngine, known: Passport | None
-) -> Iterator[dict[str, Array]]:
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_ENDINGS)
-    if not files:
-        raise InputError(f"there is no image in {folder}; expected {', '.join(IMAGE_ENDINGS)}")
-    preprocess = binding.image_preprocess(preprocess_of(engine, known), engine.inputs)
-    (spec,) = engine.inputs
-    size = spec.shape[0]
-    if size < 0:
-        size = min(_BATCH, binding.largest_batch(spec)) if spec.profiles else _BATCH
-    elif len(files) % size:
-        raise InputError(f"{folder} has {len(files)} images, and the engine takes {size} at once")
-    for start in range(0, len(files), size):
-        images = [trtfast.read_image(file) for file in files[start : start + size]]
-        yield {spec.name: preprocess(images).astype(spec.dtype, copy=False)}
+def _preprocess(
+    engine: InferenceEngine, known: Passport | None, wanted: Wanted
+) -> Preprocess | None:
+    return read_spec(wanted.preprocess) if wanted.preprocess else preprocess_of(engine, known)
 
 
 def _options(known: Passport | None, backend: str) -> dict[str, Any]:
@@ -137,7 +124,7 @@ def _options(known: Passport | None, backend: str) -> dict[str, Any]:
         return {"backend": backend}
     gpu = backends.gpu()
     options = options_of(known, backends.select(backend, device=gpu), gpu) | {"backend": backend}
-    return {name: value for name, value in options.items() if name not in ("keep_io", "precision")}
+    return {name: value for name, value in options.items() if name not in _GIVEN}
 
 
 def _print(path: Path, report: VerifyReport) -> None:

@@ -18,12 +18,12 @@ from ..labels import class_names
 from ..postprocess import top_k
 from ..precision import PRECISIONS
 from ..profiling.run import profile
+from ..samples import samples_of
 from ..spec import InferenceEngine
 from ..verification.metrics import holds_scores
 from ..verification.references import opened
 from ..verification.run import compare as compare_outputs
 from ..verification.run import precision_of, verify
-from ..verification.samples import samples_of
 from ..verification.tolerance import Tolerance
 from . import environment
 from .report import CompareReport, Contender, Prediction
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from ..labels import ClassNames
     from ..postprocess import Classification
+    from ..samples import Samples
     from ..spec import Array
-    from ..verification.samples import Samples
 
 __all__ = ["compare"]
 
@@ -113,7 +113,14 @@ def compare(
     sizes = batches_of(list(named.values()), batches)
     clocks = [environment.clocks(device)]
     with ExitStack() as stack:
-        run = _Run(list(islice(samples_of(samples, first.inputs), _CALLS)), labels)
+        run = _Run(
+            list(
+                islice(
+                    samples_of(samples, first.inputs, getattr(first, "preprocess", None)), _CALLS
+                )
+            ),
+            labels,
+        )
         if not run.samples:
             raise InputError("there are no samples; expected at least one")
         contenders = run.of_model(model, first, device, compiled, stack)

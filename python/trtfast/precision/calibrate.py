@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import model as models
+from ..samples import samples_of
 from .ranges import Calibration, measure
-from .samples import runs_of
 
 if TYPE_CHECKING:
     import os
@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     import onnx as onnx_package
 
     from ..preprocess import Preprocess
-    from .samples import Samples
+    from ..samples import Samples
 
 __all__ = ["calibrate"]
+
+_ROWS = 8  # of a run, for all its values may be in memory at once
 
 
 def calibrate(
@@ -34,7 +36,7 @@ def calibrate(
     ----------
     onnx : path or onnx.ModelProto
     samples
-        As :func:`trtfast.precision.samples.runs_of` takes them. A calibration is given back.
+        As :func:`trtfast.samples.samples_of` takes them. A calibration is given back.
     preprocess : Preprocess, optional
         What makes inputs of images.
 
@@ -52,4 +54,4 @@ def calibrate(
         return samples
     model, _ = models.read(onnx)
     inputs, _ = models.specs(model)
-    return measure(model, runs_of(samples, inputs, preprocess))
+    return measure(model, samples_of(samples, inputs, preprocess, most=_ROWS, fill=True))

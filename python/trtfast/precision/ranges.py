@@ -23,7 +23,7 @@ from .._onnx import (
     unique,
     value_names,
 )
-from ..errors import InputError, PrecisionError
+from ..errors import PrecisionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -135,11 +135,10 @@ def measure(model: onnx.ModelProto, samples: Iterable[Mapping[str, Array]]) -> C
         Not changed. Values inside the bodies of control flow are not watched: such a node counts
         as one that float16 does not hold.
     samples : iterable of mapping from input name to array
+        As :func:`trtfast.samples.samples_of` gives them.
 
     Raises
     ------
-    InputError
-        If there is no sample, or one does not fit the model.
     PrecisionError
         If float32 itself does not hold the model's values.
     """
@@ -159,8 +158,6 @@ def measure(model: onnx.ModelProto, samples: Iterable[Mapping[str, Array]]) -> C
                         f"{count - 1}: no precision can mend that; check the model and its input"
                     )
                 reached[name] = max(reached.get(name, 0.0), magnitude)
-    if count == 0:
-        raise InputError("there are no samples to calibrate with; expected at least one")
     beyond = watched.beyond(reached)
     for node, reason in beyond.items():
         logger.info("float16 does not hold %s: %s", node, reason)

@@ -6,21 +6,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from ..samples import samples_of
 from .checks import check_batch, check_determinism
 from .metrics import Errors
 from .references import opened
 from .report import VerifyReport, judged
-from .samples import samples_of
 from .tolerance import Tolerance
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from ..preprocess import Preprocess
+    from ..samples import Samples
     from ..spec import InferenceEngine, Runs
     from .checks import Probe
     from .metrics import OutputErrors
     from .references import Reference
-    from .samples import Samples
 
 __all__ = ["compare", "precision_of", "verify"]
 
@@ -36,6 +37,7 @@ def verify(
     tolerance: Tolerance | None = None,
     scores: Collection[str] | None = None,
     repeats: int = 10,
+    preprocess: Preprocess | None = None,
 ) -> VerifyReport:
     """Compare an engine with a reference, and with itself.
 
@@ -55,9 +57,8 @@ def verify(
         outputs of each sample, as ``infer`` returns them. Inputs and outputs are matched by name
         where the names are the same, else by order.
     samples : path, array, mapping from input name to array, or iterable
-        Of an iterable, each item is what ``infer`` takes. All else is rows, dealt out to as many
-        calls as it takes: a ``.npy`` file or an array for a single input, a ``.npz`` file or a
-        mapping by name.
+        As :func:`trtfast.samples.samples_of` takes them: arrays, files of arrays or images, folders
+        of these, or an iterable, as a list or a ``DataLoader``, of which each item is a call.
     precision : str, optional
         By which the tolerance is chosen; by default that of the engine's passport, else "fp32".
     tolerance : Tolerance, optional
@@ -67,6 +68,8 @@ def verify(
         compared. By default each output of two axes, two or more columns and floats.
     repeats : int
         How many times each way of running is repeated; 0 leaves determinism out.
+    preprocess : Preprocess, optional
+        What makes inputs of images; by default the engine's own, as its passport has it.
 
     Returns
     -------
@@ -83,7 +86,7 @@ def verify(
     """
     precision = precision or precision_of(engine)
     tolerance = tolerance or Tolerance.of(precision)
-    found = compare(engine, reference, samples, tolerance, scores)
+    found = compare(engine, reference, samples, tolerance, scores, preprocess)
     determinism = None
     if repeats:
         determinism = check_determinism(engine, _of_other_shapes(found.probes), repeats)
@@ -119,11 +122,13 @@ def compare(
     samples: Samples,
     tolerance: Tolerance,
     scores: Collection[str] | None = None,
+    preprocess: Preprocess | None = None,
 ) -> Comparison:
     """Compare an engine with a reference; the parameters are those of :func:`verify`."""
     names = [spec.name for spec in engine.outputs]
     if unknown := sorted(set(scores or ()) - set(names)):
         raise InputError(f"scores names {unknown}, and the engine's outputs are {names}")
+    preprocess = preprocess or getattr(engine, "preprocess", None)
     errors = {
         name: Errors(
             name, scores=None if scores is None else name in scores, tie=tolerance.confidence
@@ -133,7 +138,7 @@ def compare(
     probes: list[Probe] = []
     count = 0
     with opened(reference) as yardstick:
-        for inputs in samples_of(samples, engine.inputs):
+        for inputs in samples_of(samples, engine.inputs, preprocess):
             given = engine.infer(inputs)
             wanted = yardstick.outputs(inputs, given)
             for name in names:

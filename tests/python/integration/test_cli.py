@@ -236,7 +236,7 @@ def test_build_from_images(trt: Command, classifier: Path, folder: Path) -> None
     trt("build", classifier, *options, "--preprocess", "preprocess.json")
     known = trtfast.Passport.of(classifier.with_suffix(".engine"))
     assert known is not None
-    assert known.options["calibration"]["runs"] == 2
+    assert known.options["calibration"]["runs"] == 1
     assert known.preprocess is not None
 
 

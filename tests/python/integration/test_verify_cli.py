@@ -158,9 +158,19 @@ def photographs(folder: Path) -> Path:
 
 def test_a_folder_of_images(photographs: Path) -> None:
     printed = verify("rgb.onnx", "rgb.onnx", samples="photographs").stdout
-    assert "against rgb.onnx on the CPU, 2 samples" in printed
+    assert "against rgb.onnx on the CPU, 1 samples" in printed
     assert "of 9 rows" in printed
+    assert "of 1 rows" in verify("rgb.onnx", "rgb.onnx", samples="photographs/3.png").stdout
     verify("bgr.onnx", "rgb.onnx", "--repeats", "0", samples="photographs", status=1)
+
+
+def test_images_prepared_in_another_way(photographs: Path) -> None:
+    swapped = trtfast.Preprocess((32, 32), channels="bgr")
+    Path("swapped.json").write_text(json.dumps(swapped.to_dict()))
+    images = [trtfast.read_image(file) for file in sorted(photographs.glob("*.png"))]
+    np.save("recorded.npy", swapped(images).mean((2, 3))[:, [0, 2]])
+    verify("rgb.onnx", "recorded.npy", samples="photographs", status=1)
+    verify("rgb.onnx", "recorded.npy", "--preprocess", "swapped.json", samples="photographs")
 
 
 @pytest.mark.parametrize(
@@ -180,9 +190,9 @@ def test_wrong_options(options: tuple[str, ...], match: str, folder: Path) -> No
 def test_wrong_samples(photographs: Path) -> None:
     (photographs.parent / "empty").mkdir()
     wrong: dict[str, Any] = {
-        "empty": "there is no image in empty",
+        "empty": "the folder empty holds no samples",
         "none.npz": r"there is no file none\.npz",
-        "photographs": r"its input is not \(N, 3, height, width\)",
+        "photographs": r"photographs/0\.png: it is an image, and it is not known how the model",
     }
     for samples, match in wrong.items():
         with pytest.raises(InputError, match=match):

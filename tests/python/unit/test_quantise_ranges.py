@@ -219,7 +219,7 @@ def test_model_that_float32_does_not_hold() -> None:
 
 
 def test_no_samples() -> None:
-    with pytest.raises(InputError, match="no samples to calibrate with"):
+    with pytest.raises(InputError, match="there are no samples"):
         trtfast.calibrate(net(), [])
 
 

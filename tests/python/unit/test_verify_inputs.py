@@ -1,4 +1,4 @@
-"""Samples and references in all their forms."""
+"""How ``verify`` takes samples, and references in all their forms."""
 
 from __future__ import annotations
 
@@ -9,93 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnx
 import pytest
 
 import tiny
+from casting import parse
 from lossy import classifier, images
-from trtfast import ReferenceEngine, verify
+from trtfast import Preprocess, ReferenceEngine, read_image, verify
 from trtfast.errors import InputError
-from trtfast.spec import ShapeRange, TensorSpec
-from trtfast.verification.samples import samples_of
 
 X = images(70)
-FLOAT = np.dtype(np.float32)
-ONE = (TensorSpec("x", FLOAT, (-1, 8)),)
-TWO = (*ONE, TensorSpec("m", FLOAT, (-1,)))
-
-
-def sizes(samples: Any, specs: tuple[TensorSpec, ...] = ONE) -> list[tuple[int, ...]]:
-    return [tuple(len(a) for a in inputs.values()) for inputs in samples_of(samples, specs)]
-
-
-def test_rows_are_dealt_out() -> None:
-    assert sizes(X) == [(32,), (32,), (6,)]
-    assert sizes({"x": X[:40]}) == [(32,), (8,)]
-    assert sizes({"m": X[:40, 0], "x": X[:40]}, TWO) == [(32, 32), (8, 8)]
-    given = [inputs["x"] for inputs in samples_of(X, ONE)]
-    assert np.array_equal(np.concatenate(given), X)
-
-
-def test_rows_fit_the_profiles() -> None:
-    spec = TensorSpec("x", FLOAT, (-1, 8), (ShapeRange((1, 8), (4, 8), (30, 8)),))
-    assert sizes(X, (spec,)) == [(30,), (30,), (10,)]
-
-
-def test_rows_of_a_fixed_batch() -> None:
-    spec = (TensorSpec("x", FLOAT, (7, 8)),)
-    assert sizes(X, spec) == [(7,)] * 10
-    with pytest.raises(InputError, match="69 rows, and the engine takes 7 in each call"):
-        sizes(X[:69], spec)
-
-
-def test_inputs_without_rows_in_common_are_one_sample() -> None:
-    specs = (*ONE, TensorSpec("size", FLOAT, (2,)))
-    assert sizes({"x": X, "size": np.zeros(2, np.float32)}, specs) == [(70, 2)]
-    scalar = (*ONE, TensorSpec("scale", FLOAT, ()))
-    (inputs,) = samples_of({"x": X, "scale": np.array(2, np.float32)}, scalar)
-    assert inputs["scale"] == 2
-
-
-def test_samples_one_by_one() -> None:
-    given: list[Any] = [X[:3], {"x": X[:4]}, (X[:5],), X[:6].astype(np.float16)]
-    assert sizes(given) == sizes(iter(given)) == [(3,), (4,), (5,), (6,)]
-    (inputs,) = samples_of([X[:2].astype(np.float16)], ONE)
-    assert inputs["x"].dtype == np.float32
-
-
-@pytest.mark.parametrize("ending", [".npy", ".npz"])
-def test_samples_in_a_file(ending: str, tmp_path: Path) -> None:
-    path = tmp_path / f"samples{ending}"
-    if ending == ".npy":
-        np.save(path, X)
-    else:
-        np.savez(path, x=X)
-    assert sizes(path) == sizes(str(path)) == [(32,), (32,), (6,)]
-    path.write_text("none")
-    with pytest.raises(InputError, match=f"samples{ending} cannot be read as arrays"):
-        sizes(path)
-    path.unlink()
-    with pytest.raises(InputError, match=r"there is no file .*samples"):
-        sizes(path)
-
-
-@pytest.mark.parametrize(
-    ("samples", "match"),
-    [
-        ([], "there are no samples; expected at least one"),
-        (X[:0], "there are no samples"),
-        (3, "samples is int; expected an iterable"),
-        ([X, X[:, :7]], r"sample 1: input 'x' has shape \(70, 7\)"),
-        ({"y": X}, "unknown inputs 'y' and missing inputs 'x'"),
-        ([X, "text"], "sample 1: input 'x' is str"),
-        (X.astype(np.float64), "sample 0: input 'x' is float64; expected float32"),
-    ],
-)
-def test_wrong_samples_are_named(samples: Any, match: str) -> None:
-    with pytest.raises(InputError, match=match):
-        sizes(samples)
 
 
 def test_samples_are_not_kept() -> None:
@@ -115,6 +40,32 @@ def test_samples_are_not_kept() -> None:
     with ReferenceEngine(classifier()) as engine:
         assert verify(engine, classifier(), stream(), repeats=1).samples == 30
     assert most <= 8
+
+
+def test_rows_and_items() -> None:
+    with ReferenceEngine(classifier()) as engine:
+        for samples, calls in ((X, 3), ([X], 1), (iter([X[:3], (X[3:],)]), 2)):
+            assert verify(engine, classifier(), samples, repeats=0).samples == calls
+
+
+def test_images_are_prepared_as_the_engine_does(tmp_path: Path) -> None:
+    for seed in range(3):
+        pixels = np.random.default_rng(seed).integers(0, 256, (9, 11, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / f"{seed}.png"), pixels)
+    model = parse("(float[B, 3, 4, 4] image) => (float[B, 3, 4, 4] y) {y = Identity(image)}")
+    own = Preprocess((4, 4))
+    files = sorted(tmp_path.iterdir())
+    wanted = own([read_image(file) for file in files])
+    with ReferenceEngine(model, preprocess=own) as engine:
+        assert verify(engine, wanted, tmp_path, repeats=0).outputs[0].equal == 1
+        report = verify(engine, wanted, files, repeats=0)
+        assert (report.samples, report.passed) == (3, True)
+        other = Preprocess((4, 4), channels="bgr")
+        assert not verify(engine, wanted, tmp_path, preprocess=other, repeats=0).passed
+    with ReferenceEngine(model) as engine:
+        assert verify(engine, wanted, tmp_path, preprocess=own, repeats=0).passed
+        with pytest.raises(InputError, match="give preprocess="):
+            verify(engine, wanted, tmp_path, repeats=0)
 
 
 # ---- references ---------------------------------------------------------------------------------
