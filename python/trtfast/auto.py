@@ -20,6 +20,7 @@ from .build import build
 from .engine import Engine
 from .errors import BuildError, InputError, PrecisionError, UnsupportedDeviceError
 from .passport import Passport
+from .precision.calibrate import calibrate
 from .reference import ReferenceEngine
 from .samples import samples_of
 from .timing import interleaved
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     import onnx
 
+    from .precision.ranges import Calibration
     from .samples import Samples
     from .spec import Array
 
@@ -38,7 +40,6 @@ __all__ = ["Attempt", "build_fastest"]
 logger = logging.getLogger("trtfast")
 
 _SAMPLES = 32
-_TRIED = tuple(name for name in precisions.PRECISIONS if name not in precisions.CALIBRATED)
 
 
 @dataclass
@@ -48,8 +49,8 @@ class Attempt:
     Attributes
     ----------
     precision : str
-    keep_fp32 : list of str
-        Its nodes in float32.
+    keep_fp32, keep_fp16 : list of str
+        Its nodes in float32, and those that are not quantised.
     failures : list of str
         Why it was not taken: it could not be built, or is beyond the tolerance.
     error : float or None
@@ -60,12 +61,15 @@ class Attempt:
 
     precision: str
     keep_fp32: list[str]
+    keep_fp16: list[str]
     failures: list[str]
     error: float | None = None
     milliseconds: float | None = None
 
     def __str__(self) -> str:
-        kept = f" with {len(self.keep_fp32)} nodes in float32" if self.keep_fp32 else ""
+        full, half = len(self.keep_fp32), len(self.keep_fp16)
+        kept = f" with {full} nodes in float32" if full else ""
+        kept += f" with {half} nodes not quantised" if half else ""
         told = "; ".join(self.failures) or f"{self.milliseconds:.3f} ms, error {self.error:.2g}"
         return f"{self.precision}{kept}: {told}"
 
@@ -78,15 +82,17 @@ def build_fastest(
     *,
     device: int,
     keep_fp32: tuple[str, ...],
+    keep_fp16: tuple[str, ...],
+    calibration: Samples | Calibration | None,
     **options: Any,
 ) -> Path:
     """Build an engine in each precision, and keep the fastest that is within tolerance.
 
-    One that is not within it is built again with the nodes in float32 that a bisection finds.
+    One that is not within it is built again with the nodes kept from it that a bisection finds.
 
     Parameters
     ----------
-    onnx, device, keep_fp32, **options
+    onnx, device, keep_fp32, keep_fp16, **options
         Those of :func:`trtfast.build`.
     target : Path
         Where the plan goes. The passport tells of the search.
@@ -94,6 +100,8 @@ def build_fastest(
         As :func:`trtfast.samples.samples_of` takes them; the first 32 calls are used.
     tolerance : Tolerance, optional
         By default that of float16.
+    calibration : samples or Calibration, optional
+        Without it, the precisions that need it are not tried. Samples are run once.
 
     Raises
     ------
@@ -111,19 +119,31 @@ def build_fastest(
         )
     model, _ = models.read(onnx)
     tolerance = tolerance or Tolerance.of("fp16")
+    known = None
+    if calibration is not None:
+        known = calibrate(model, calibration, preprocess=options["preprocess"])
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=target.parent)))
         search = _Search(stack, folder, model, tolerance, device, options)
-        for precision in _TRIED:
-            search.attempt(precision, samples, keep_fp32)
+        for precision in precisions.PRECISIONS:
+            is_calibrated = precision in precisions.CALIBRATED
+            if is_calibrated and known is None:
+                continue
+            search.attempt(
+                precision,
+                samples,
+                keep_fp32=keep_fp32,
+                keep_fp16=keep_fp16 if precision in precisions.QUANTISED else (),
+                calibration=known if is_calibrated else None,
+            )
         chosen = search.fastest()
         logger.info("precision 'auto' chose %s", chosen)
         plan = folder / f"{search.attempts.index(chosen)}.engine"
-        known = Passport.of(plan)
-        assert known is not None
-        found = known.precision | {"search": [asdict(attempt) for attempt in search.attempts]}
+        record = Passport.of(plan)
+        assert record is not None
+        found = record.precision | {"search": [asdict(attempt) for attempt in search.attempts]}
         plan.replace(target)
-        dataclasses.replace(known, precision=found).write(target)
+        dataclasses.replace(record, precision=found).write(target)
     return target
 
 
@@ -150,25 +170,37 @@ class _Search:
         self._samples: list[dict[str, Array]] = []
         self._wanted: list[dict[str, Array]] = []
 
-    def attempt(self, precision: str, samples: Samples, keep: tuple[str, ...]) -> None:
-        """Build and verify an engine; where it is wrong, another with the worst in float32."""
-        first = self._try(precision, samples, keep)
+    def attempt(self, precision: str, samples: Samples, **options: Any) -> None:
+        """Build and verify an engine; where it is wrong, another with the worst kept from it.
+
+        Parameters
+        ----------
+        precision, **options
+            ``keep_fp32``, ``keep_fp16`` and ``calibration`` of a build.
+        samples : Samples
+        """
+        first = self._try(precision, samples, options)
         if not first.failures or first.error is None or precision == "fp32":
             return
-        found = bisect(
-            self._model,
-            self._samples,
-            precision=precision,
-            keep_fp32=keep,
-            tolerance=self._tolerance,
-            device=self._device,
-            **self._options,
-        )
-        if found.passed and found.keep_fp32 != keep:
-            self._try(precision, samples, found.keep_fp32)
+        try:
+            found = bisect(
+                self._model,
+                self._samples,
+                precision=precision,
+                tolerance=self._tolerance,
+                device=self._device,
+                **self._options,
+                **options,
+            )
+        except (BuildError, PrecisionError) as error:
+            first.failures.append(f"bisecting it, {type(error).__name__}: {error}")
+            return
+        repaired = options | {"keep_fp32": found.keep_fp32, "keep_fp16": found.keep_fp16}
+        if found.passed and repaired != options:
+            self._try(precision, samples, repaired)
 
-    def _try(self, precision: str, samples: Samples, keep: tuple[str, ...]) -> Attempt:
-        attempt = Attempt(precision, list(keep), [])
+    def _try(self, precision: str, samples: Samples, options: dict[str, Any]) -> Attempt:
+        attempt = Attempt(precision, list(options["keep_fp32"]), list(options["keep_fp16"]), [])
         plan = self._folder / f"{len(self.attempts)}.engine"
         self.attempts.append(attempt)
         try:
@@ -176,9 +208,9 @@ class _Search:
                 self._model,
                 plan,
                 precision=precision,
-                keep_fp32=keep,
                 device=self._device,
                 **self._options,
+                **options,
             )
         except (BuildError, PrecisionError) as error:
             attempt.failures.append(f"{type(error).__name__}: {error}")

@@ -75,10 +75,10 @@ def build(
         What layers compute in. The graph itself is rewritten, so it holds on every TensorRT.
         "mixed" is fp16 but for the nodes whose values on the samples float16 does not hold; "int8"
         and "fp8" are "mixed" with convolutions and products quantised. "fp32" is computed without
-        TF32 where one can choose, which TensorRT-RTX does not let one. "auto" is the fastest of
-        those that need no calibration that is within ``tolerance`` on ``samples``, found by
-        building and running all, each with as many nodes in float32 as it needs; the passport
-        tells of the search. It needs the GPU.
+        TF32 where one can choose, which TensorRT-RTX does not let one. "auto" is the fastest that
+        is within ``tolerance`` on ``samples``, found by building and running all, with
+        ``calibration`` those that need it too, and each with as many nodes kept from it as it
+        needs; the passport tells of the search. It needs the GPU.
     keep_io : bool
         Whether inputs and outputs stay float32.
     keep_fp32 : collection of str
@@ -86,9 +86,9 @@ def build(
     keep_fp16 : collection of str
         Names of ONNX nodes that are not quantised.
     calibration : samples or Calibration, optional
-        What "mixed", "int8" and "fp8" need: samples of what the model will see, as
-        :func:`trtfast.samples.samples_of` takes them, or what :func:`trtfast.calibrate` made of
-        them. ``preprocess`` makes inputs of images.
+        What "mixed", "int8" and "fp8" need, and "auto" to try them: samples of what the model will
+        see, as :func:`trtfast.samples.samples_of` takes them, or what :func:`trtfast.calibrate`
+        made of them. ``preprocess`` makes inputs of images.
     min_shapes, opt_shapes, max_shapes : mapping from input name to shape, optional
         The range of each dynamic input; see :func:`trtfast.shapes.profiles_for`.
     buckets : sequence of int, of shapes, or of mappings from input name to shape
@@ -147,10 +147,10 @@ def build(
         raise InputError(f"optimization_level is {optimization_level}: use 0 to 5")
     if precision != "auto":
         precisions.check(precision, is_calibrated=calibration is not None, keep_fp16=keep_fp16)
-    elif calibration is not None or keep_fp16:
+    elif keep_fp16 and calibration is None:
         raise InputError(
-            "precision='auto' tries no precision that is calibrated: leave calibration and "
-            "keep_fp16 out, or choose one"
+            "keep_fp16 names nodes that int8 and fp8 would quantise, and precision='auto' tries "
+            "these with calibration= only: give that, or leave keep_fp16 out"
         )
     names = None if classes is None else class_names(classes)
     source, origin = model.read(onnx)
@@ -164,6 +164,8 @@ def build(
             samples,
             tolerance,
             keep_fp32=tuple(keep_fp32),
+            keep_fp16=tuple(keep_fp16),
+            calibration=calibration,
             min_shapes=min_shapes,
             opt_shapes=opt_shapes,
             max_shapes=max_shapes,

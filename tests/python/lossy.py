@@ -76,6 +76,26 @@ def swallowing() -> onnx.ModelProto:
     )
 
 
+def outlying(spread: float = 3e3) -> onnx.ModelProto:
+    """Make three products, the second of which has an input of which one column is far larger.
+
+    Quantised by one scale, nothing is left of the other columns, which alone matter.
+    """
+    wide, narrow = np.ones(16, np.float32), normal(16, 12)
+    wide[0], narrow[0] = spread, narrow[0] / np.float32(spread * 100)
+    return named(
+        parse(
+            "(float[B, 8] x) => (float[B, 12] y) {first = MatMul(x, w) wide = Mul(first, spread)"
+            "second = MatMul(wide, v) clipped = Relu(second) y = MatMul(clipped, u)}",
+            opset=17,
+            w=normal(8, 16) * np.float32(0.3),
+            spread=wide,
+            v=narrow,
+            u=normal(12, 12),
+        )
+    )
+
+
 def centring() -> onnx.ModelProto:
     """Make one that subtracts the mean of the batch, so that rows affect each other."""
     return named(

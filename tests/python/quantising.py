@@ -6,12 +6,25 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 from onnx import helper
 
 import tiny
 import trtfast
+from trtfast import backend
 
 Array = np.ndarray[Any, Any]
+
+
+def _needs_a_gpu() -> bool:
+    found = backend.libraries()
+    return bool(found) and found[0].generation == "rtx14" and backend.gpu() is None
+
+
+builds = pytest.mark.skipif(
+    _needs_a_gpu(), reason="TensorRT-RTX 1.4 builds quantised engines only where a GPU is"
+)
+"""Marks a test that builds quantised engines."""
 
 
 def samples(count: int = 16, seed: int = 0) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,11 +12,11 @@ from .._onnx import constant_value, typed_skeleton
 from ..reference import ReferenceEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     import onnx
 
-    from ..spec import Array
+    from ..spec import Array, InferenceEngine
     from .candidates import Candidate
 
 __all__ = ["NodeError", "layer_errors"]
@@ -62,6 +63,7 @@ def layer_errors(
     model: onnx.ModelProto,
     candidate: Candidate,
     keep_fp32: Collection[str],
+    keep_fp16: Collection[str],
     samples: Sequence[dict[str, Array]],
 ) -> list[NodeError]:
     """Compare each float32 tensor of the main graph with what a candidate computes for it.
@@ -71,8 +73,8 @@ def layer_errors(
     model : onnx.ModelProto
         In float32, its functions inlined.
     candidate : Candidate
-    keep_fp32 : collection of str
-        The names of the nodes that stay in float32.
+    keep_fp32, keep_fp16 : collection of str
+        The names of the nodes that stay in float32, and of those that are not quantised.
     samples : sequence of dict from input name to array
 
     Returns
@@ -93,7 +95,8 @@ def layer_errors(
     for start in range(0, len(names), _MARKS):
         part = names[start : start + _MARKS]
         marked = _marked(model, [values[name] for name in part])
-        errors |= _tensor_errors(marked, part, candidate, keep_fp32, samples)
+        make = partial(candidate, marked, keep_fp32, keep_fp16)
+        errors |= _tensor_errors(marked, part, make, samples)
     makers = {name: node.name for node in nodes for name in node.output}
     return [
         NodeError(
@@ -122,12 +125,11 @@ def _marked(model: onnx.ModelProto, values: Sequence[onnx.ValueInfoProto]) -> on
 def _tensor_errors(
     marked: onnx.ModelProto,
     names: Sequence[str],
-    candidate: Candidate,
-    keep_fp32: Collection[str],
+    make: Callable[[], InferenceEngine],
     samples: Sequence[dict[str, Array]],
 ) -> dict[str, float]:
     signal, noise = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
-    with ReferenceEngine(marked) as reference, candidate(marked, keep_fp32) as engine:
+    with ReferenceEngine(marked) as reference, make() as engine:
         for inputs in samples:
             wanted, given = reference.infer(inputs), engine.infer(inputs)
             for name in names:

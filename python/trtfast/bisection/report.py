@@ -1,10 +1,10 @@
-"""What a bisection found, and the list of nodes to keep in float32."""
+"""What a bisection found, and the lists of nodes to keep from a precision."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InputError
 from ..verification.report import plain
@@ -24,8 +24,8 @@ class Trial:
 
     Attributes
     ----------
-    keep_fp32 : tuple of str
-        The nodes that it had in float32.
+    keep_fp32, keep_fp16 : tuple of str
+        The nodes that it had in float32, and those that it did not quantise.
     error : float
         The largest error of an output, as a share of its largest magnitude.
     failures : tuple of str
@@ -33,13 +33,14 @@ class Trial:
     """
 
     keep_fp32: tuple[str, ...]
+    keep_fp16: tuple[str, ...]
     error: float
     failures: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class BisectReport:
-    """Where the error of a precision enters, and what to keep in float32 against it.
+    """Where the error of a precision enters, and what to keep from it.
 
     Attributes
     ----------
@@ -47,8 +48,9 @@ class BisectReport:
     tolerance : Tolerance
     nodes : tuple of NodeError
         Of the whole model in the precision, those that add most error first. Empty if it passed.
-    keep_fp32 : tuple of str
-        The nodes to keep, none of which can be left out.
+    keep_fp32, keep_fp16 : tuple of str
+        The nodes to keep in float32, and those not to quantise, as :func:`trtfast.build` takes
+        them. None can be left out.
     trials : tuple of Trial
         The engines that were made, in order.
     """
@@ -57,13 +59,16 @@ class BisectReport:
     tolerance: Tolerance
     nodes: tuple[NodeError, ...]
     keep_fp32: tuple[str, ...]
+    keep_fp16: tuple[str, ...]
     trials: tuple[Trial, ...]
 
     @property
     def passed(self) -> bool:
         """Whether the model is within tolerance with those nodes kept."""
+        kept = self.keep_fp32, self.keep_fp16
         return any(
-            trial.keep_fp32 == self.keep_fp32 and not trial.failures for trial in self.trials
+            (trial.keep_fp32, trial.keep_fp16) == kept and not trial.failures
+            for trial in self.trials
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,10 +76,13 @@ class BisectReport:
         found: dict[str, Any] = plain({"passed": self.passed} | asdict(self))
         return found
 
-    def write_keep_list(self, path: str | os.PathLike[str]) -> Path:
-        """Write the names of the nodes to keep, one a line, for ``build(keep_fp32=...)``."""
+    def write_keep_list(
+        self, path: str | os.PathLike[str], dtype: Literal["fp32", "fp16"] = "fp32"
+    ) -> Path:
+        """Write the names of the nodes to keep in a dtype, one a line, as build(keep_…=) has it."""
         path = Path(path)
-        path.write_text("".join(f"{name}\n" for name in self.keep_fp32))
+        names = self.keep_fp32 if dtype == "fp32" else self.keep_fp16
+        path.write_text("".join(f"{name}\n" for name in names))
         return path
 
 

@@ -114,6 +114,9 @@ def build(
         Path | None,
         typer.Option(help="A file of nodes to keep in float32, one a line, as verify writes it."),
     ] = None,
+    keep_fp16: Annotated[
+        Path | None, typer.Option(help="The same, of nodes that are not to be quantised.")
+    ] = None,
     backend: Backend = "auto",
 ) -> None:
     """Build an engine from an ONNX model."""
@@ -130,6 +133,7 @@ def build(
             output,
             precision=precision,
             keep_fp32=read_keep_list(keep_fp32) if keep_fp32 else (),
+            keep_fp16=read_keep_list(keep_fp16) if keep_fp16 else (),
             calibration=calibration,
             preprocess=read_spec(preprocess) if preprocess is not None else None,
             min_shapes=parse(min_shapes),
@@ -196,6 +200,7 @@ def verify(
     precision: Annotated[
         str | None, typer.Option(help="Of an ONNX model, to run it in; by default as run does.")
     ] = None,
+    calibration: Calibration = None,
     preprocess: Preprocess = None,
     tolerance: Annotated[
         float | None, typer.Option(help="Allowed error, as a share of the largest value.", min=0)
@@ -207,10 +212,14 @@ def verify(
         int, typer.Option(help="Runs that must give the same bits, each way; 0 for none.", min=0)
     ] = 10,
     bisect: Annotated[
-        bool, typer.Option("--bisect", help="If it fails, find the nodes to keep in float32.")
+        bool, typer.Option("--bisect", help="If it fails, find the nodes to keep from a precision.")
     ] = False,
     keep_list: Annotated[
-        Path | None, typer.Option(help="Where --bisect writes them; by default MODEL.keep.txt.")
+        Path | None,
+        typer.Option(
+            help="Where --bisect writes those to keep in float32, by default MODEL.keep.txt; those "
+            "not to quantise come beside it, in MODEL.keep_fp16.txt."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     backend: Annotated[str, typer.Option(help="As for build, or reference.")] = "auto",
@@ -220,6 +229,7 @@ def verify(
 
     wanted = Wanted(
         precision=precision,
+        calibration=calibration,
         preprocess=preprocess,
         tolerance=tolerance,
         confidence=confidence,

@@ -15,10 +15,11 @@ from trtfast.passport import Passport
 from .console import console
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from trtfast.postprocess import Classification
-    from trtfast.spec import Array, InferenceEngine
+    from trtfast.spec import Array, InferenceEngine, TensorSpec
 
 __all__ = ["preprocess_of", "read_inputs", "run_model"]
 
@@ -50,7 +51,7 @@ def read_inputs(source: Path, engine: InferenceEngine, known: Passport | None) -
     if source.suffix in ENDINGS:
         loaded = read_arrays(source)
         return loaded if isinstance(loaded, dict) else {names[0]: loaded}
-    preprocess = preprocess_of(engine, known)
+    preprocess = preprocess_of(engine.inputs, known)
     if preprocess is None:
         raise InputError(
             "this model has no passport that says how it takes images, and its input is not "
@@ -59,12 +60,14 @@ def read_inputs(source: Path, engine: InferenceEngine, known: Passport | None) -
     return {names[0]: preprocess(trtfast.read_image(source))}
 
 
-def preprocess_of(engine: InferenceEngine, known: Passport | None) -> trtfast.Preprocess | None:
+def preprocess_of(
+    inputs: Sequence[TensorSpec], known: Passport | None
+) -> trtfast.Preprocess | None:
     """Return how a model takes images: as its passport says, else as its input's shape does."""
     if known is not None and known.preprocess is not None:
         return trtfast.Preprocess.from_dict(known.preprocess)
-    shape = engine.inputs[0].shape
-    if len(engine.inputs) != 1 or len(shape) != 4 or shape[1] != 3 or -1 in shape[2:]:
+    shape = inputs[0].shape
+    if len(inputs) != 1 or len(shape) != 4 or shape[1] != 3 or -1 in shape[2:]:
         return None
     return trtfast.Preprocess(size=(shape[2], shape[3]))
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 import trtfast
 from trtfast import backend as backends
-from trtfast import model
+from trtfast import model as models
 from trtfast.bisection import on_cpu
 from trtfast.errors import InputError
 from trtfast.passport import Passport
@@ -22,14 +22,15 @@ from .console import console
 from .run import preprocess_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from trtfast import BisectReport, Preprocess, Tolerance, VerifyReport
-    from trtfast.spec import InferenceEngine
+    from trtfast import BisectReport, Calibration, Preprocess, Tolerance, VerifyReport
+    from trtfast.spec import InferenceEngine, TensorSpec
 
 __all__ = ["Wanted", "run_verify"]
 
-_GIVEN = ("keep_io", "precision", "preprocess")  # to a bisection, or of no use to it
+_ITS_OWN = ("calibration", "keep_fp16", "keep_fp32")  # what an engine's precision alone has
 _WORST = 10  # of the nodes that are printed
 
 
@@ -37,6 +38,7 @@ class Wanted(NamedTuple):
     """What ``trtfast verify`` was asked for, beside the model, its reference and the samples."""
 
     precision: str | None
+    calibration: Path | None
     preprocess: Path | None
     tolerance: float | None
     confidence: float | None
@@ -54,10 +56,11 @@ def run_verify(path: Path, reference: Path, samples: Path, wanted: Wanted) -> bo
             f"--bisect needs the float32 model as --reference, an .onnx file, not {reference}"
         )
     known = Passport.of(path)
-    with _load(path, wanted) as engine:
+    calibration = _calibration(path, known, wanted)
+    with _load(path, calibration, wanted) as engine:
         precision = wanted.precision or precision_of(engine)
         tolerance = _tolerance(precision, wanted)
-        preprocess = _preprocess(engine, known, wanted)
+        preprocess = _preprocess(engine.inputs, known, wanted)
         report = trtfast.verify(
             engine,
             reference,
@@ -71,37 +74,51 @@ def run_verify(path: Path, reference: Path, samples: Path, wanted: Wanted) -> bo
             _print(path, report)
         found = None
         if wanted.bisect and not report.passed:
+            options = _options(known, precision, wanted.backend)
+            if calibration is not None:
+                options["calibration"] = calibration
             found = trtfast.bisect(
                 reference,
                 samples,
                 precision=precision,
                 tolerance=tolerance,
                 preprocess=preprocess,
-                candidate=on_cpu(precision) if wanted.backend == "reference" else None,
-                **_options(known, wanted.backend),
+                **options,
             )
     report.record()
-    keep_list = wanted.keep_list or path.with_suffix(".keep.txt")
-    if found is not None and found.passed and found.keep_fp32:
-        found.write_keep_list(keep_list)
+    lists = _write_lists(found, wanted.keep_list or path.with_suffix(".keep.txt"))
     if wanted.as_json:
         # Not through the console, which would break long lines for the eye.
         bisected = {"bisect": found.to_dict()} if found is not None else {}
         print(json.dumps(report.to_dict() | bisected))
     elif found is not None:
-        _print_bisection(found, keep_list)
+        _print_bisection(found, lists)
     return report.passed
 
 
-def _load(path: Path, wanted: Wanted) -> InferenceEngine:
+def _calibration(path: Path, known: Passport | None, wanted: Wanted) -> Calibration | None:
+    if wanted.calibration is None:
+        return None
+    if path.suffix != ".onnx":
+        raise InputError(
+            f"--calibration is for an ONNX model; {path} was calibrated when it was built, as its "
+            "passport tells"
+        )
+    model, _ = models.read(path)
+    preprocess = _preprocess(models.specs(model)[0], known, wanted)
+    return trtfast.calibrate(model, wanted.calibration, preprocess=preprocess)
+
+
+def _load(path: Path, calibration: Calibration | None, wanted: Wanted) -> InferenceEngine:
     if wanted.precision is None or path.suffix != ".onnx":
         return trtfast.load(path, backend=wanted.backend)
     reason = "as asked" if wanted.backend == "reference" else backends.why_no_engine()
     if reason is not None:
         if not wanted.as_json:
             console.print(f"{wanted.precision} is emulated on the CPU: {reason}")
-        return on_cpu(wanted.precision)(model.read(path)[0], ())
-    return trtfast.load(path, backend=wanted.backend, precision=wanted.precision)
+        return on_cpu(wanted.precision, calibration)(models.read(path)[0], ())
+    given: dict[str, Any] = {} if calibration is None else {"calibration": calibration}
+    return trtfast.load(path, backend=wanted.backend, precision=wanted.precision, **given)
 
 
 def _tolerance(precision: str, wanted: Wanted) -> Tolerance:
@@ -113,18 +130,35 @@ def _tolerance(precision: str, wanted: Wanted) -> Tolerance:
 
 
 def _preprocess(
-    engine: InferenceEngine, known: Passport | None, wanted: Wanted
+    inputs: Sequence[TensorSpec], known: Passport | None, wanted: Wanted
 ) -> Preprocess | None:
-    return read_spec(wanted.preprocess) if wanted.preprocess else preprocess_of(engine, known)
+    return read_spec(wanted.preprocess) if wanted.preprocess else preprocess_of(inputs, known)
 
 
-def _options(known: Passport | None, backend: str) -> dict[str, Any]:
+def _options(known: Passport | None, precision: str, backend: str) -> dict[str, Any]:
     """Return what the engine was built with, as far as a bisection can use it."""
-    if known is None:
-        return {"backend": backend}
-    gpu = backends.gpu()
-    options = options_of(known, backends.select(backend, device=gpu), gpu) | {"backend": backend}
-    return {name: value for name, value in options.items() if name not in _GIVEN}
+    options: dict[str, Any] = {"backend": backend}
+    if known is not None:
+        gpu = backends.gpu()
+        options = options_of(known, backends.select(backend, device=gpu), gpu) | options
+        for name in ("keep_io", "precision", "preprocess"):
+            options.pop(name, None)
+        if precision != known.options["precision"]:
+            options = {name: options[name] for name in options if name not in _ITS_OWN}
+    return options
+
+
+def _write_lists(found: BisectReport | None, path: Path) -> dict[str, Path]:
+    """Write what a bisection found to keep; return the files by the options that take them."""
+    if found is None or not found.passed:
+        return {}
+    lists: dict[str, Path] = {}
+    if found.keep_fp32:
+        lists["--keep-fp32"] = found.write_keep_list(path)
+    if found.keep_fp16:
+        spared = path.with_name(f"{path.stem}_fp16{path.suffix}")
+        lists["--keep-fp16"] = found.write_keep_list(spared, "fp16")
+    return lists
 
 
 def _print(path: Path, report: VerifyReport) -> None:
@@ -170,7 +204,7 @@ def _print(path: Path, report: VerifyReport) -> None:
         console.print("passed")
 
 
-def _print_bisection(found: BisectReport, keep_list: Path) -> None:
+def _print_bisection(found: BisectReport, lists: dict[str, Path]) -> None:
     if not found.nodes:
         console.print("the outputs are within tolerance, so no layer is at fault")
         return
@@ -178,11 +212,14 @@ def _print_bisection(found: BisectReport, keep_list: Path) -> None:
     for node in [node for node in found.nodes if node.growth > 0][:_WORST]:
         table.add_row(node.name, node.op, f"{node.entering:.2g}", f"{node.error:.2g}")
     console.print(table)
-    if found.passed:
-        console.print(
-            f"within tolerance with {len(found.keep_fp32)} nodes in float32, after "
-            f"{len(found.trials)} trials: {', '.join(found.keep_fp32)}"
-        )
-        console.print(f"{keep_list}: build again with --keep-fp32")
-    else:
+    if not found.passed:
         console.print(f"no nodes that help were found in {len(found.trials)} trials")
+        return
+    kept = {"float32": found.keep_fp32, "float16": found.keep_fp16}
+    counts = [f"{len(names)} nodes in {dtype}" for dtype, names in kept.items() if names]
+    console.print(
+        f"within tolerance with {' and '.join(counts)}, after {len(found.trials)} trials: "
+        f"{', '.join((*found.keep_fp32, *found.keep_fp16))}"
+    )
+    for option, path in lists.items():
+        console.print(f"{path}: build again with {option}")

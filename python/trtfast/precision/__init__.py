@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .._onnx import node_names
 from ..errors import InputError, PrecisionError
 from .caster import cast
 
@@ -97,7 +98,8 @@ def rewrite(
     Raises
     ------
     PrecisionError
-        As :func:`cast` and :func:`trtfast.precision.quantise.quantise` do.
+        As :func:`cast` and :func:`trtfast.precision.quantise.quantise` do, or if a name in
+        ``keep_fp16`` is no node's.
     """
     if calibration is None:
         half = "fp32" if precision == "tf32" else precision
@@ -107,6 +109,11 @@ def rewrite(
     from .ranges import normalised
 
     model = normalised(model)
+    if unmatched := sorted(set(keep_fp16) - node_names(model)):
+        raise PrecisionError(
+            f"keep_fp16 names {', '.join(map(repr, unmatched))}, which the model has no node for; "
+            "list the names with [node.name for node in model.graph.node]"
+        )
     kept = frozenset({*keep_fp32, *calibration.beyond_fp16})
     quantised: frozenset[str] = frozenset()
     if precision in QUANTISED:

@@ -11,22 +11,23 @@ import onnx
 import pytest
 
 import lossy
+import quantising
 import trtfast
-from trtfast import Passport, ReferenceEngine, Tolerance, _core, auto
+from trtfast import Calibration, Passport, ReferenceEngine, Tolerance, _core, auto, backend
 from trtfast.bisection import on_cpu, search
 from trtfast.emulation import emulated
 from trtfast.errors import InputError, PrecisionError, UnsupportedDeviceError
-from trtfast.precision import CALIBRATED, PRECISIONS, cast
+from trtfast.precision import CALIBRATED, PRECISIONS, cast, rewrite
 from trtfast.timing import interleaved
 
 X = lossy.images(16)
-SECONDS = {"fp32": 4e-3, "fp16": 1e-3, "bf16": 2e-3}
+SECONDS = {"fp32": 6e-3, "fp16": 4e-3, "bf16": 5e-3, "mixed": 3e-3, "int8": 2e-3, "fp8": 1e-3}
 
 without_gpu = pytest.mark.skipif(bool(_core.devices()[0]), reason="there is a GPU")
 
 
 class Emulated(ReferenceEngine):
-    """What a plan would give, as its passport tells; float16 is the quickest."""
+    """What a plan would give, as its passport tells; the fewer bits, the quicker."""
 
     model: onnx.ModelProto
 
@@ -34,8 +35,18 @@ class Emulated(ReferenceEngine):
         known = Passport.of(plan)
         assert known is not None
         self.precision = known.options["precision"]
-        keep = known.options["keep_fp32"]
-        super().__init__(emulated(cast(self.model, self.precision, keep_fp32=keep)))
+        keep, calibration = known.options["keep_fp32"], known.options["calibration"]
+        if calibration is None:
+            model = cast(self.model, self.precision, keep_fp32=keep)
+        else:
+            model = rewrite(
+                self.model,
+                self.precision,
+                keep_fp32=keep,
+                keep_fp16=known.options["keep_fp16"],
+                calibration=Calibration.from_dict(calibration),
+            ).model
+        super().__init__(emulated(model))
 
     def infer(self, inputs: Any) -> Any:
         time.sleep(SECONDS[self.precision])
@@ -47,8 +58,8 @@ def emulate(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Have engines of a model emulated."""
 
     def start(model: onnx.ModelProto) -> onnx.ModelProto:
-        def no_gpu(precision: str, **options: object) -> Any:
-            return on_cpu(precision)
+        def no_gpu(precision: str, *, calibration: Any, **options: object) -> Any:
+            return on_cpu(precision, calibration)
 
         monkeypatch.setattr("trtfast.backend.why_no_engine", lambda _: None)
         monkeypatch.setattr(auto, "Engine", type("Of", (Emulated,), {"model": model}))
@@ -86,15 +97,75 @@ def test_the_fastest_that_is_right_is_chosen(emulate: Any, tmp_path: Path) -> No
     assert full["error"] == 0 < half["error"] < brain["error"]
 
 
-def test_nothing_is_calibrated(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="tries no precision that is calibrated"):
-        trtfast.build(
-            lossy.classifier(),
-            tmp_path / "m.engine",
-            precision="auto",
-            samples=X,
-            calibration=X,
-        )
+@quantising.builds
+def test_with_a_calibration_all_are_tried(emulate: Any, tmp_path: Path) -> None:
+    model = emulate(lossy.classifier())
+    seen: list[int] = []
+
+    def once() -> Any:
+        seen.append(len(X))
+        yield X
+
+    plan = trtfast.build(
+        model,
+        tmp_path / "m.engine",
+        precision="auto",
+        samples=X,
+        calibration=once(),
+        tolerance=Tolerance(0.2, 0.2, 0.9),
+    )
+    assert seen == [16]
+    found = {each["precision"]: each for each in attempts(plan)}
+    assert tuple(found) == PRECISIONS
+    known = Passport.of(plan)
+    assert known is not None
+    assert known.options["precision"] == "fp8"
+    assert found["mixed"]["error"] < found["int8"]["error"] < found["fp8"]["error"]
+    assert known.options["calibration"]["runs"] == 2
+
+
+@quantising.builds
+def test_what_quantisation_loses_is_mended_by_a_keep_list(emulate: Any, tmp_path: Path) -> None:
+    model = emulate(lossy.outlying())
+    plan = trtfast.build(
+        model,
+        tmp_path / "m.engine",
+        precision="auto",
+        samples=X,
+        calibration=X,
+        keep_fp16=["make_first"],
+        tolerance=Tolerance(0.02, 0.02, 0.9),
+    )
+    plain, mended = (each for each in attempts(plan) if each["precision"] == "int8")
+    assert (plain["keep_fp16"], plain["keep_fp32"]) == (["make_first"], [])
+    assert plain["failures"]
+    assert (mended["keep_fp16"], mended["keep_fp32"]) == (["make_first", "make_second"], [])
+    assert mended["failures"] == []
+    mixed = next(each for each in attempts(plan) if each["precision"] == "mixed")
+    assert (mixed["keep_fp16"], mixed["failures"]) == ([], [])
+    known = Passport.of(plan)
+    assert known is not None
+    assert known.options["precision"] == "int8"
+    assert known.options["keep_fp16"] == ["make_first", "make_second"]
+
+
+def test_what_a_tensorrt_refuses_is_skipped_with_its_reason(emulate: Any, tmp_path: Path) -> None:
+    library = backend.select()
+    if not library.is_rtx or tuple(map(int, library.version.split(".")[:2])) >= (1, 7):
+        pytest.skip("this TensorRT has int8 convolutions")
+    model, seen = emulate(quantising.net()), quantising.samples()
+    plan = trtfast.build(
+        model,
+        tmp_path / "m.engine",
+        precision="auto",
+        samples=seen,
+        calibration=seen,
+        tolerance=Tolerance(0.5, 0.5, 0.5),
+    )
+    (refused,) = (each for each in attempts(plan) if each["precision"] == "int8")
+    (reason,) = refused["failures"]
+    assert reason.startswith("PrecisionError: ")
+    assert refused["error"] is None
 
 
 def test_what_is_wrong_is_mended_by_a_keep_list(emulate: Any, tmp_path: Path) -> None:
@@ -132,6 +203,7 @@ def test_without_a_gpu_there_is_nothing_to_measure(tmp_path: Path) -> None:
     [
         ({"precision": "auto"}, "give samples= to measure on"),
         ({"precision": "auto", "samples": X, "keep_io": False}, "leave keep_io as it is"),
+        ({"precision": "auto", "samples": X, "keep_fp16": ["a"]}, "tries these with calibration="),
         ({"precision": "fp16", "samples": X}, "are for precision='auto', not for 'fp16'"),
         ({"tolerance": Tolerance(1, 1)}, "are for precision='auto', not for 'fp16'"),
     ],

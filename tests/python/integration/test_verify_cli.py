@@ -14,9 +14,10 @@ from onnx import helper
 from typer.testing import CliRunner, Result
 
 import lossy
+import quantising
 import tiny
 import trtfast
-from trtfast.bisection import read_keep_list
+from trtfast.bisection import on_cpu, read_keep_list
 from trtfast.cli.app import app
 from trtfast.errors import InputError
 
@@ -29,6 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     onnx.save(lossy.overflowing(), "rms.onnx")
+    onnx.save(lossy.outlying(), "wide.onnx")
     onnx.save(lossy.classifier(), "good.onnx")
     onnx.save(lossy.classifier(seed=1), "other.onnx")
     np.savez("x.npz", x=lossy.images(20))
@@ -129,6 +131,64 @@ def test_bisect_without_a_layer_at_fault(folder: Path) -> None:
     printed = verify("centring.onnx", "centring.onnx", *options, status=1).stdout
     assert "FAILED: output 'y': a row alone differs" in printed
     assert "the outputs are within tolerance, so no layer is at fault" in printed
+
+
+# ---- quantised ----------------------------------------------------------------------------------
+
+
+@quantising.builds
+def test_quantised_on_the_cpu(folder: Path) -> None:
+    options = ("--precision", "int8", "--calibration", "x.npy", "--bisect")
+    assert "good.onnx in int8 (" in verify("good.onnx", "good.onnx", *options).stdout
+    printed = verify("wide.onnx", "wide.onnx", *options, status=1).stdout
+    assert printed.startswith("int8 is emulated on the CPU: as asked\n")
+    assert "│ make_second" in printed
+    assert "within tolerance with 1 nodes in float16, after 2 trials: make_second" in printed
+    assert "wide.keep_fp16.txt: build again with --keep-fp16" in printed
+    assert not Path("wide.keep.txt").exists()
+    build = ["build", "wide.onnx", "--precision", "int8", "--calibration", "x.npy"]
+    built = CliRunner().invoke(app, [*build, "--keep-fp16", "wide.keep_fp16.txt"])
+    assert built.exit_code == 0, built.output
+    known = trtfast.Passport.of(folder / "wide.engine")
+    assert known is not None
+    assert known.options["keep_fp16"] == ["make_second"]
+    assert known.precision["computed"] == {"int8": 2, "float16": 1}
+
+
+@quantising.builds
+def test_bisect_knows_how_an_engine_was_built(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its calibration and what it keeps already; the engine itself runs on the CPU here."""
+    plan = trtfast.build(
+        "wide.onnx", precision="int8", calibration="x.npy", keep_fp16=["make_first"]
+    )
+    known = trtfast.Passport.of(plan)
+    assert known is not None
+    calibration = trtfast.calibrate("wide.onnx", "x.npy")
+
+    def load(path: Path, **_: object) -> Any:
+        assert path == Path("wide.engine")
+        engine: Any = on_cpu("int8", calibration)(lossy.outlying(), (), ["make_first"])
+        engine.passport = known
+        return engine
+
+    monkeypatch.setattr(trtfast, "load", load)
+    asked = ["--reference", "wide.onnx", "--samples", "x.npz", "--bisect", "--json"]
+    done = CliRunner().invoke(app, ["verify", "wide.engine", *asked])
+    assert done.exit_code == 1, done.output
+    told = json.loads(done.stdout)
+    assert told["precision"] == "int8"
+    assert told["bisect"]["keep_fp16"] == ["make_first", "make_second"]
+    assert read_keep_list("wide.keep_fp16.txt") == ("make_first", "make_second")
+    again = CliRunner().invoke(app, ["verify", "wide.engine", "--calibration", "x.npy", *asked])
+    assert isinstance(again.exception, InputError)
+    assert "--calibration is for an ONNX model; wide.engine was" in str(again.exception)
+
+
+def test_samples_to_calibrate_are_needed(folder: Path) -> None:
+    with pytest.raises(InputError, match="'int8' needs samples"):
+        verify("wide.onnx", "wide.onnx", "--precision", "int8")
 
 
 # ---- images -------------------------------------------------------------------------------------

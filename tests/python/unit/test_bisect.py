@@ -18,7 +18,8 @@ from lossy import images
 from trtfast import Tolerance, bisect
 from trtfast.bisection import NodeError, on_cpu, read_keep_list
 from trtfast.bisection.layers import layer_errors
-from trtfast.bisection.search import _Search, _worst
+from trtfast.bisection.repairs import repairs_of, worst
+from trtfast.bisection.search import _Search
 from trtfast.errors import InputError, PrecisionError
 from trtfast.precision import cast
 
@@ -136,7 +137,8 @@ def test_the_candidate_may_be_another() -> None:
     made: list[tuple[int, tuple[str, ...]]] = []
     run = on_cpu("fp16")
 
-    def candidate(model: onnx.ModelProto, keep: Any) -> Any:
+    def candidate(model: onnx.ModelProto, keep: Any, spared: Any = (), /) -> Any:
+        assert spared == ()  # nothing is quantised
         made.append((len(model.graph.output), tuple(keep)))
         return run(model, keep)
 
@@ -158,7 +160,7 @@ def test_layers_of_control_flow_and_integers() -> None:
         )
     )
     x = {"x": np.abs(images(2)[:, :4])}
-    found = layer_errors(model, on_cpu("fp16"), (), [x])
+    found = layer_errors(model, on_cpu("fp16"), (), (), [x])
     assert [node.name for node in found] == ["make_s", "make_b", "make_y"]
     assert all(0 < node.error < 1e-3 for node in found)
     assert found[2].producers == ("make_b",)
@@ -181,11 +183,21 @@ def test_which_nodes_are_kept_next() -> None:
         return NodeError(name, "Mul", (f"{name}_out",), growth, 0.0, producers)
 
     ranked = [node("a", np.inf, "p"), node("", 3.0), node("b", 2.0, "q"), node("c", 0.0)]
-    assert _worst(ranked, (), 1) == ("a",)
-    assert _worst(ranked, (), 4) == ("a", "b")
-    assert _worst(ranked, ("a",), 1) == ("p",)
-    assert _worst(ranked, ("a", "p"), 4) == ("b",)
-    assert _worst(ranked, ("a", "b", "p", "q"), 4) == ()
+
+    def after(kept: str, count: int, spared: str = "", quantised: str = "") -> dict[str, str]:
+        return dict(worst(ranked, repairs_of(kept, spared), count, quantised))
+
+    assert after("", 1) == {"a": "fp32"}
+    assert after("", 4) == {"a": "fp32", "b": "fp32"}
+    assert after("a", 1) == {"p": "fp32"}
+    assert after("ap", 4) == {"b": "fp32"}
+    assert after("abpq", 4) == {}
+    # What is quantised is float16 first, and float32 only then; one at least stays quantised.
+    assert after("", 4, "", "abq") == {"a": "fp16", "b": "fp16"}
+    assert after("", 4, "a", "abq") == {"a": "fp32", "b": "fp16"}
+    assert after("b", 4, "a", "abq") == {"a": "fp32"}
+    assert after("", 4, "", "a") == {"b": "fp32"}
+    assert after("a", 4, "", "apq") == {"p": "fp16", "b": "fp32"}
 
 
 class Told(_Search):
