@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def worst(
 ) -> tuple[Repair, ...]:
     """Return repairs of the nodes that add most error, of those that are not in ``keep``.
 
-    What is quantised is to be float16 before it is float32, unless nothing else is quantised. One
+    What is quantised is to be float16 before anything is float32, for its errors grow in nodes that
+    add none; but not what overflows, which float16 alone does, and one node stays quantised. A node
     that is in float32 and yet adds much cannot help it: its inputs come rounded, so those are
     repaired that give them.
 
@@ -50,18 +52,24 @@ def worst(
     quantised : collection of str
         Names of the nodes that are quantised without repairs.
     """
-    found: dict[str, str] = {}
     left = set(quantised) - {name for name, _ in keep}
-    for node in ranked:
-        if node.growth <= 0 or len(found) >= count:
+    spare = len(left) - 1
+    growing = [node for node in ranked if node.growth > 0]
+    overflows = any(node.growth == math.inf and (node.name, "fp32") not in keep for node in growing)
+    halves = [node.name for node in growing if node.name in left][: min(count, max(spare, 0))]
+    if halves and not overflows:
+        return tuple((name, "fp16") for name in halves)
+    found: dict[str, None] = {}
+    for node in growing:
+        if len(found) >= count:
             break
         names = node.producers if (node.name, "fp32") in keep else (node.name,)
         for name in names:
             if not name or name in found or (name, "fp32") in keep:
                 continue
-            if name not in left:
-                found[name] = "fp32"
-            elif len(left) > 1:
-                left.remove(name)
-                found[name] = "fp16"
-    return tuple(found.items())
+            if name in left:
+                if spare == 0:
+                    continue
+                spare -= 1
+            found[name] = None
+    return tuple((name, "fp32") for name in found)

@@ -65,8 +65,8 @@ def bisect(
     each is let go that can be. Every trial is an engine as it will be built, without outputs of its
     own.
 
-    A node that is quantised is first kept in float16, and in float32 only if that is not enough;
-    any other is kept in float32. One at least stays quantised.
+    What is quantised is first kept in float16, and nodes in float32 only if that is not enough, or
+    if they overflow. One at least stays quantised.
 
     Parameters
     ----------

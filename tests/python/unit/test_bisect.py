@@ -184,20 +184,36 @@ def test_which_nodes_are_kept_next() -> None:
 
     ranked = [node("a", np.inf, "p"), node("", 3.0), node("b", 2.0, "q"), node("c", 0.0)]
 
-    def after(kept: str, count: int, spared: str = "", quantised: str = "") -> dict[str, str]:
-        return dict(worst(ranked, repairs_of(kept, spared), count, quantised))
+    def after(kept: str, count: int) -> dict[str, str]:
+        return dict(worst(ranked, repairs_of(kept, ()), count))
 
     assert after("", 1) == {"a": "fp32"}
     assert after("", 4) == {"a": "fp32", "b": "fp32"}
     assert after("a", 1) == {"p": "fp32"}
     assert after("ap", 4) == {"b": "fp32"}
     assert after("abpq", 4) == {}
-    # What is quantised is float16 first, and float32 only then; one at least stays quantised.
-    assert after("", 4, "", "abq") == {"a": "fp16", "b": "fp16"}
-    assert after("", 4, "a", "abq") == {"a": "fp32", "b": "fp16"}
-    assert after("b", 4, "a", "abq") == {"a": "fp32"}
-    assert after("", 4, "", "a") == {"b": "fp32"}
-    assert after("a", 4, "", "apq") == {"p": "fp16", "b": "fp32"}
+
+
+def test_what_is_quantised_is_float16_first() -> None:
+    def after(*growths: float, kept: str = "", spared: str = "", count: int = 9) -> dict[str, str]:
+        nodes = zip("abcd", growths, strict=True)
+        ranked = [
+            NodeError(name, "Mul", (name,), growth, 0.0, ("a",) if name == "d" else ())
+            for name, growth in sorted(nodes, key=lambda node: -node[1])
+        ]
+        return dict(worst(ranked, repairs_of(kept, spared), count, quantised="abc"))
+
+    # d is not quantised, and only has what comes of a.
+    assert after(0.1, 0.0, 0.2, 0.9) == {"c": "fp16", "a": "fp16"}
+    assert after(0.1, 0.0, 0.2, 0.9, count=1) == {"c": "fp16"}
+    assert after(0.1, 0.3, 0.2, 0.9) == {"b": "fp16", "c": "fp16"}  # one stays quantised
+    assert after(0.1, 0.0, 0.2, 0.9, spared="ac") == {"d": "fp32", "c": "fp32", "a": "fp32"}
+    assert after(0.1, 0.0, 0.2, 0.9, spared="ac", kept="d") == {"a": "fp32", "c": "fp32"}
+    # No quantisation overflows.
+    assert after(0.1, 0.0, 0.2, np.inf, count=1) == {"d": "fp32"}
+    assert after(np.inf, 0.0, 0.2, 0.1, count=1) == {"a": "fp32"}
+    assert after(np.inf, 0.0, 0.2, 0.1, spared="bc") == {"c": "fp32", "d": "fp32"}
+    assert after(np.inf, 0.0, 0.2, 0.1, kept="a") == {"c": "fp16"}
 
 
 class Told(_Search):
