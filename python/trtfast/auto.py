@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 from . import backend as backends
 from . import model as models
 from . import precision as precisions
+from . import readback
 from .bisection import bisect
 from .build import build
 from .engine import Engine
 from .errors import BuildError, InputError, PrecisionError, UnsupportedDeviceError
 from .passport import Passport
 from .precision.calibrate import calibrate
-from .reference import ReferenceEngine
+from .reference import running
 from .samples import samples_of
 from .timing import interleaved
 from .verification import Tolerance, verify
@@ -136,12 +137,13 @@ def build_fastest(
                 keep_fp16=keep_fp16 if precision in precisions.QUANTISED else (),
                 calibration=known if is_calibrated else None,
             )
-        chosen = search.fastest()
+        chosen, shares = search.fastest()
         logger.info("precision 'auto' chose %s", chosen)
         plan = folder / f"{search.attempts.index(chosen)}.engine"
         record = Passport.of(plan)
         assert record is not None
-        found = record.precision | {"search": [asdict(attempt) for attempt in search.attempts]}
+        tried = [asdict(attempt) for attempt in search.attempts]
+        found = record.precision | {"time": shares, "search": tried}
         plan.replace(target)
         dataclasses.replace(record, precision=found).write(target)
     return target
@@ -219,7 +221,7 @@ class _Search:
         if not self._samples:
             given = samples_of(samples, engine.inputs, self._options["preprocess"])
             self._samples = list(islice(given, _SAMPLES))
-            with ReferenceEngine(self._model) as reference:
+            with running(self._model) as reference:
                 self._wanted = [reference.infer(inputs) for inputs in self._samples]
         report = verify(
             engine, self._wanted, self._samples, precision=precision, tolerance=self._tolerance
@@ -232,8 +234,13 @@ class _Search:
             engine.close()
         return attempt
 
-    def fastest(self) -> Attempt:
-        """Time those that are right, by turns, and return the fastest."""
+    def fastest(self) -> tuple[Attempt, dict[str, float]]:
+        """Time those that are right, by turns.
+
+        Returns
+        -------
+        The fastest, and which share of its time its layers spend in each dtype
+        """
         if not self._right:
             raise PrecisionError(
                 "no precision is within tolerance: "
@@ -245,6 +252,5 @@ class _Search:
             attempt.milliseconds = timing.median * 1e3
         for attempt in self.attempts:
             logger.info("precision 'auto': %s", attempt)
-        return min(
-            (attempt for attempt, _ in self._right), key=lambda attempt: attempt.milliseconds or 0.0
-        )
+        chosen, engine = min(self._right, key=lambda right: right[0].milliseconds or 0.0)
+        return chosen, readback.time_shares(engine.inspect(), engine.profile(sample))

@@ -20,7 +20,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 __all__ = [
     "Attempt",
@@ -33,6 +33,7 @@ __all__ = [
     "require_gpu",
     "select",
     "why_no_engine",
+    "why_not_run",
 ]
 
 # Newest first. The soname of TensorRT-RTX is the same for all its versions.
@@ -183,8 +184,20 @@ def why_no_engine(device: int = 0, allow_unsupported_gpu: bool | None = None) ->
         library = select(device=gpu)
     except (UnsupportedDeviceError, TensorRTNotFoundError) as error:
         return str(error).partition("\n")[0].partition(". ")[0]
+    return why_not_run(library, gpu, (), allow_unsupported_gpu)
+
+
+def why_not_run(
+    library: _core.Library,
+    gpu: _core.Device,
+    targets: Sequence[int],
+    allow_unsupported_gpu: bool | None = None,
+) -> str | None:
+    """Return why an engine for these compute capabilities cannot run here; None if it can."""
     if not can_run(library, gpu, allow_unsupported_gpu):
         return f"{library.product} {library.version} does not list {gpu.name} as supported"
+    if targets and gpu.compute_capability not in targets:
+        return f"it is built for {', '.join(map(str, targets))}, and not for {gpu.name}"
     return None
 
 

@@ -111,8 +111,10 @@ def build(
     classes : optional
         As :func:`trtfast.class_names` takes them.
     samples : optional
-        For "auto", of the same kinds as ``calibration``: the first 32 calls, of which the first is
-        timed.
+        Of the same kinds as ``calibration``: the engine is run on them, and one that gives NaN or
+        infinite values where the model does not is refused; on the first, its layers are timed, for
+        the passport. Where no engine can run, a line in the log says so. For "auto", the first 32
+        calls are what engines are verified on.
     tolerance : Tolerance, optional
         For "auto"; by default that of float16.
     progress : callable, optional
@@ -132,7 +134,8 @@ def build(
         if the plan cannot be written, as to a disk that is full.
     PrecisionError
         If the precision cannot be had on this TensorRT, GPU or ``targets``, of which the first is
-        known before the build; or is not what came out.
+        known before the build; is not what came out; or does not hold what the model gives for
+        ``samples``. There is no plan then.
     TensorRTNotFoundError, UnsupportedVersionError, UnsupportedDeviceError, OutOfMemoryError
     """
     if workspace is not None and workspace <= 0:
@@ -141,8 +144,8 @@ def build(
         raise InputError(
             "precision='auto' compares engines of one interface: leave keep_io as it is"
         )
-    if precision != "auto" and not (samples is None and tolerance is None):
-        raise InputError(f"samples and tolerance are for precision='auto', not for {precision!r}")
+    if precision != "auto" and tolerance is not None:
+        raise InputError(f"tolerance is for precision='auto', not for {precision!r}")
     if optimization_level is not None and not 0 <= optimization_level <= 5:
         raise InputError(f"optimization_level is {optimization_level}: use 0 to 5")
     if precision != "auto":
@@ -210,7 +213,18 @@ def build(
         "targets": list(targets or ()),
     }
 
-    engine = None
+    engine, shares, calls = None, None, None
+    why_not = (
+        backends.why_no_engine(device)
+        if gpu is None
+        else backends.why_not_run(library, gpu, targets or ())
+    )
+    if samples is not None and why_not is None:
+        from . import gate  # NumPy takes long to import
+
+        calls = gate.calls_of(samples, inputs, profiles, preprocess)
+    elif samples is not None:
+        logger.warning("%s is not run on the samples: %s", target, why_not)
     start = time.perf_counter()
     timings_key = _timings_key(library, gpu)
     timings = cache.read_timings(timings_key) if timings_key else None
@@ -235,7 +249,12 @@ def build(
             )
         layers = readback.check(result.layers, rewritten, precision)
         computed = readback.computed(result.layers, rewritten)
-        if gpu is not None and backends.can_run(library, gpu):
+        seconds = time.perf_counter() - start
+        if calls is not None:
+            engine, shares = gate.check_values(
+                partial, source, calls, precision, backend=backend, device=device
+            )
+        elif why_not is None:
             told = _core.inspect(library, _plan.mapped(partial), device)
             engine = readback.engine_dtypes(told)
     record = Passport(
@@ -255,11 +274,12 @@ def build(
             "layers": layers,
             "computed": computed,
             "engine": engine,
+            "time": shares,
             "tf32": None if library.is_rtx else precision == "tf32",
         },
         preprocess=preprocess.to_dict() if preprocess else None,
         classes=list(names) if names else None,
-        build_seconds=round(time.perf_counter() - start, 3),
+        build_seconds=round(seconds, 3),
     )
     record.write(target)
     if timings_key:
@@ -278,6 +298,11 @@ def cached(onnx: Path, *, backend: str, device: int, **options: Any) -> Path:
     """
     if options.get("precision") == "auto":
         raise InputError("precision='auto' is for trtfast.build: build it, and load the engine")
+    if options.get("samples") is not None:
+        raise InputError(
+            "samples= is for trtfast.build, which runs an engine once: build it, and load the "
+            "engine, or verify this one"
+        )
     if options.get("classes") is not None:  # a file's names count, not where it is
         options["classes"] = class_names(options["classes"])
     if (samples := options.get("calibration")) is not None:

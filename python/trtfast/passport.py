@@ -63,7 +63,8 @@ class Passport:
     precision : dict
         ``asked``; ``layers``, how many layers of the network give each dtype; ``computed``, how
         many of its convolutions and matrix products take each; ``engine``, how many of the built
-        engine's fused layers compute in each where there was a GPU to load it on, else None; and
+        engine's fused layers compute in each where there was a GPU to load it on, else None;
+        ``time``, which share of its time those take, None where it was not run on samples; and
         ``tf32``, whether float32 may be computed in TF32: None where TensorRT alone decides.
     preprocess : dict or None
         ``Preprocess.to_dict()``.

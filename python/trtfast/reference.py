@@ -9,19 +9,23 @@ import ctypes
 import json
 import os
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 import numpy as np
 
 from . import binding
+from . import model as models
 from .binding import bind, joined, unbind
 from .errors import ClosedError, Error, InputError
 from .report import LayerTime
 from .spec import Closing, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import onnx
 
     from .preprocess import Images, Preprocess
     from .spec import Array, Inputs, Outputs
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
         def SerializeToString(self) -> bytes: ...  # noqa: N802
 
 
-__all__ = ["ReferenceEngine"]
+__all__ = ["ReferenceEngine", "running"]
 
 # ONNX Runtime's names for element types, where NumPy's differ.
 _NUMPY_NAMES = {"float": "float32", "double": "float64"}
@@ -280,6 +284,17 @@ def _layer_times(events: list[dict[str, Any]], runs: int) -> tuple[LayerTime, ..
         name = event["name"].removesuffix("_kernel_time")
         spent[name] = spent.get(name, 0.0) + event["dur"]
     return tuple(LayerTime(name, time / 1e3 / runs) for name, time in spent.items())
+
+
+@contextmanager
+def running(model: onnx.ModelProto) -> Iterator[ReferenceEngine]:
+    """Open a model of any size: what is beyond 2 GB lies in files meanwhile."""
+    with models.serialised(model) as (data, location):
+        if location:
+            Path(location).write_bytes(data)
+        engine = ReferenceEngine(location or data)
+    with engine:
+        yield engine
 
 
 def _onnxruntime() -> Any:

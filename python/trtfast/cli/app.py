@@ -104,6 +104,13 @@ def build(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="MODEL.engine")] = None,
     precision: Precision = "fp16",
     calibration: Calibration = None,
+    samples: Annotated[
+        Path | None,
+        typer.Option(
+            help="As for --calibration: the engine is run on them, and refused where it gives NaN "
+            "or infinite values and the model does not."
+        ),
+    ] = None,
     preprocess: Preprocess = None,
     min_shapes: Shapes = "",
     opt_shapes: Shapes = "",
@@ -135,6 +142,7 @@ def build(
             keep_fp32=read_keep_list(keep_fp32) if keep_fp32 else (),
             keep_fp16=read_keep_list(keep_fp16) if keep_fp16 else (),
             calibration=calibration,
+            samples=samples,
             preprocess=read_spec(preprocess) if preprocess is not None else None,
             min_shapes=parse(min_shapes),
             opt_shapes=parse(opt_shapes),

@@ -60,6 +60,9 @@ def _inspect_plan(path: Path) -> None:
     if computed := known.precision.get("computed"):
         shares = ", ".join(f"{count} in {dtype}" for dtype, count in computed.items())
         console.print(f"convolutions and matrix products: {shares}")
+    if time := known.precision.get("time"):
+        shares = ", ".join(f"{share:.0%} in {dtype}" for dtype, share in time.items())
+        console.print(f"time of the layers: {shares}")
     if not known.describes(plan):
         console.print("The passport describes other bytes: the file is damaged or was replaced.")
     _print_tensors(known.inputs, known.outputs)

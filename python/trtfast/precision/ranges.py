@@ -6,14 +6,11 @@ Quantisation takes its scales from it, and "mixed" the nodes that float16 cannot
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from math import prod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import model as models
 from .._onnx import (
     bodies,
     constants,
@@ -26,7 +23,7 @@ from .._onnx import (
 from ..errors import PrecisionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     import onnx
 
@@ -144,13 +141,15 @@ def measure(model: onnx.ModelProto, samples: Iterable[Mapping[str, Array]]) -> C
     """
     import numpy as np
 
+    from ..reference import running
+
     model = normalised(model)
     watched = _Watched(model)
     reached: dict[str, float] = {}
     count = 0
-    with _running(watched.model) as run:
+    with running(watched.model) as engine:
         for count, sample in enumerate(samples, 1):
-            for name, value in run(sample).items():
+            for name, value in engine.infer(sample).items():
                 magnitude = float(abs(np.float32(value)))
                 if np.isnan(magnitude):
                     raise PrecisionError(
@@ -306,16 +305,3 @@ def _reason(name: str, magnitude: float) -> str:
     if 0 < magnitude < SMALLEST:
         return f"{name!r} is {magnitude:.3g} at the most"
     return ""
-
-
-@contextmanager
-def _running(model: onnx.ModelProto) -> Iterator[Callable[[Mapping[str, Array]], dict[str, Array]]]:
-    """Give a function that runs a model of any size on ONNX Runtime."""
-    from ..reference import ReferenceEngine
-
-    with models.serialised(model) as (data, location):
-        if location:
-            Path(location).write_bytes(data)
-        engine = ReferenceEngine(location or data)
-    with engine:
-        yield engine.infer

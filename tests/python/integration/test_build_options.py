@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -48,6 +51,21 @@ def test_passport_of_a_plain_build(target: Path) -> None:
     assert known.precision["asked"] == "fp16"
     assert known.precision["layers"]["float16"] >= 2
     assert (known.preprocess, known.classes) == (None, None)
+
+
+@pytest.mark.skipif(backend.gpu() is not None, reason="there is a GPU")
+def test_samples_without_a_gpu_are_not_run_and_the_log_says_so(
+    target: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def samples() -> Iterator[np.ndarray]:
+        pytest.fail("they were read")
+        yield
+
+    with caplog.at_level(logging.WARNING, "trtfast"):
+        known = build(target, samples=samples())
+    (line,) = [r.getMessage() for r in caplog.records if r.name == "trtfast"]
+    assert line.startswith(f"{target} is not run on the samples: no GPU can be used here: ")
+    assert (known.precision["engine"], known.precision["time"]) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -233,7 +233,7 @@ def test_build_from_images(trt: Command, classifier: Path, folder: Path) -> None
     (folder / "preprocess.json").write_text(json.dumps(trtfast.Preprocess((32, 32)).to_dict()))
     options = ("--precision", "mixed", "--calibration", "photos")
     assert "give preprocess=" in trt.fails("InputError", "build", classifier, *options)
-    trt("build", classifier, *options, "--preprocess", "preprocess.json")
+    trt("build", classifier, *options, "--preprocess", "preprocess.json", "--samples", "photos")
     known = trtfast.Passport.of(classifier.with_suffix(".engine"))
     assert known is not None
     assert known.options["calibration"]["runs"] == 1
