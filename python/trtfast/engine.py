@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from . import _core, binding, cache, futures, kernels, passport, sources
-from . import backend as backends
-from .errors import EngineIncompatibleError, InputError
-from .preprocess import Preprocess
+from . import _core, binding, futures
+from .errors import InputError
+from .opening import LoadedPlan, Options
 from .report import EngineStats, LayerTime, MemoryReport
-from .spec import Closing, ShapeRange, TensorSpec
 
 if TYPE_CHECKING:
     import os
@@ -21,14 +17,14 @@ if TYPE_CHECKING:
 
     from .binding import Shapes
     from .futures import InferenceFuture
-    from .passport import Passport
+    from .preprocess import Preprocess
     from .preprocess.images import Images
-    from .spec import Outputs
+    from .spec import Outputs, TensorSpec
 
 __all__ = ["Engine"]
 
 
-class Engine(Closing):
+class Engine(LoadedPlan):
     """A TensorRT engine on a GPU.
 
     One engine serves calls from any number of threads, and from asyncio; each call runs on a lane
@@ -106,133 +102,24 @@ class Engine(Closing):
         rebuild: bool = False,
         onnx: str | os.PathLike[str] | None = None,
     ) -> None:
-        _check_choice("wait", wait, ("spin", "block"))
-        _check_choice("activation_memory", activation_memory, ("lane", "shared"))
-        if max_queue is not None and max_queue < 0:
-            raise InputError(f"max_queue is {max_queue}: give 0 or more, or None for any number")
-        if onnx is not None and not rebuild:
-            raise InputError("onnx= is what to build again from: give rebuild=True with it")
-        name = "engine" if isinstance(source, bytes) else Path(source).name
-        if rebuild:
-            source = sources.rebuilt(source, onnx, backend, device, allow_unsupported_gpu)
-        plan, self._passport = sources.read(source)
-        # Bytes are the caller's to keep, and as large as the weights.
-        self._path = None if isinstance(source, bytes) else Path(source)
-        self._options: dict[str, Any] = {
-            "device": device,
-            "lanes": lanes,
-            "cuda_graph": cuda_graph,
-            "wait": wait,
-            "max_queue": max_queue,
-            "activation_memory": activation_memory,
-            "pad_to_bucket": pad_to_bucket,
-            "nvtx": nvtx,
-            "backend": backend,
-            "preprocess": preprocess,
-            "allow_unsupported_gpu": allow_unsupported_gpu,
-        }
-        if preprocess is None and self._passport is not None and self._passport.preprocess:
-            preprocess = Preprocess.from_dict(self._passport.preprocess)
-        self._preprocess = preprocess
-        with sources.checking(source, plan, self._passport):
-            version = passport.plan_version(plan)
-            library = backends.select(backend, device=backends.gpu(device), version=version)
-            if version is not None and version != library.version:
-                raise EngineIncompatibleError(
-                    f"this plan was built by version {version}, and {library.product} "
-                    f"{library.version} in {library.path} would load it: build it again from the "
-                    f"ONNX file with trtfast.build(), or install version {version}."
-                )
-            gpu = backends.require_gpu(device)
-        allowed = backends.is_gpu_allowed(allow_unsupported_gpu)
-        # All that the kernels which TensorRT-RTX compiles depend on.
-        key = cache.key_of(
-            plan=self._passport.plan_sha256 if self._passport else passport.sha256(plan),
-            tensorrt=[library.product, library.version],
-            gpu=gpu.name,
-            driver=_core.driver_version(),
-        )
-        known = kernels.read(key)
-        self._core = _core.Engine(
-            library,
-            plan,
+        options = Options(
             device=device,
             lanes=lanes,
             cuda_graph=cuda_graph,
-            spin=wait == "spin",
+            wait=wait,
             max_queue=max_queue,
-            shared_activations=activation_memory == "shared",
+            activation_memory=activation_memory,
             pad_to_bucket=pad_to_bucket,
-            allow_unsupported_gpu=allowed,
-            kernels=known,
-            traced_as=name if nvtx else "",
+            nvtx=nvtx,
+            backend=backend,
+            preprocess=preprocess,
+            allow_unsupported_gpu=allow_unsupported_gpu,
         )
-        self._keeper = kernels.Keeper(self._core, key, known)
-        if not library.supports(gpu.compute_capability):
-            warnings.warn(
-                f"{library.product} {library.version} does not list {gpu.name} as supported: check "
-                "the results, and prefer float16 or bfloat16.",
-                stacklevel=2,
-            )
-        if self._passport is not None:
-            self._passport.check_measured(gpu.name, f"{library.product} {library.version}")
-        self._gpu = gpu.name
-        self._library = library
-        self._plan_bytes = len(plan)
-        self._inputs = tuple(map(_spec, self._core.inputs))
-        self._outputs = tuple(map(_spec, self._core.outputs))
+        super().__init__(source, options, rebuild=rebuild, onnx=onnx)
+        if self.passport is not None:
+            self.passport.check_measured(self.gpu, self.tensorrt)
         # What a call may give: where rows are added, any number of them up to the largest.
         self._accepted = tuple(map(_padded, self._inputs)) if pad_to_bucket else self._inputs
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """What the engine takes; -1 for each dynamic dimension, with its range in each profile."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """What the engine gives; -1 for each dimension that follows from inputs or data."""
-        return self._outputs
-
-    @property
-    def passport(self) -> Passport | None:
-        """What is known of the plan beside its bytes."""
-        return self._passport
-
-    @property
-    def path(self) -> Path | None:
-        """Where the plan lies; None if it was given as bytes."""
-        return self._path
-
-    @property
-    def device(self) -> int:
-        """The GPU's index."""
-        return int(self._options["device"])
-
-    @property
-    def preprocess(self) -> Preprocess | None:
-        """How :meth:`infer_images` prepares images; None if that is not known."""
-        return self._preprocess
-
-    @property
-    def lanes(self) -> int:
-        """How many calls run at once."""
-        return int(self._options["lanes"])
-
-    @property
-    def cuda_graph(self) -> bool:
-        """Whether runs are captured."""
-        return bool(self._options["cuda_graph"])
-
-    @property
-    def gpu(self) -> str:
-        """The GPU's name."""
-        return self._gpu
-
-    @property
-    def tensorrt(self) -> str:
-        """The TensorRT that runs it, as ``"TensorRT-RTX 1.5.0.114"``."""
-        return f"{self._library.product} {self._library.version}"
 
     def infer(
         self,
@@ -478,7 +365,7 @@ class Engine(Closing):
         """
         if self._path is None:
             raise InputError("this plan was given as bytes: open another engine with Engine(bytes)")
-        return Engine(self._path, **self._options | options)
+        return Engine(self._path, **vars(self._options) | options)
 
     def close(self) -> None:
         """Wait for the calls under way, and free the GPU's memory. May be called again."""
@@ -489,16 +376,6 @@ class Engine(Closing):
         """Return inputs as the core takes them, cast and copied; or tell their fault."""
         bound = binding.bind(inputs, self._accepted)
         return bound if isinstance(inputs, Mapping) else tuple(bound.values())
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InputError(f"{name} is {value!r}; expected {' or '.join(map(repr, choices))}")
-
-
-def _spec(spec: _core.TensorSpec) -> TensorSpec:
-    ranges = (ShapeRange(tuple(r.min), tuple(r.opt), tuple(r.max)) for r in spec.profiles)
-    return TensorSpec(spec.name, spec.dtype, tuple(spec.shape), tuple(ranges))
 
 
 def _padded(spec: TensorSpec) -> TensorSpec:
