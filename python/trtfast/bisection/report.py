@@ -79,7 +79,7 @@ class BisectReport:
     def write_keep_list(
         self, path: str | os.PathLike[str], dtype: Literal["fp32", "fp16"] = "fp32"
     ) -> Path:
-        """Write the names of the nodes to keep in a dtype, one a line, as build(keep_…=) has it."""
+        """Write the names of nodes, one a line: ``keep_fp32`` or ``keep_fp16`` of a build."""
         path = Path(path)
         names = self.keep_fp32 if dtype == "fp32" else self.keep_fp16
         path.write_text("".join(f"{name}\n" for name in names))

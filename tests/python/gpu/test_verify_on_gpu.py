@@ -119,6 +119,23 @@ def test_an_overflow_is_bisected_and_mended(tmp_path: Path) -> None:
         assert trtfast.verify(engine, model, X, repeats=1).passed
 
 
+def test_what_quantisation_costs_is_bisected_and_mended(tmp_path: Path) -> None:
+    model, calibration = lossy.outlying(), trtfast.calibrate(lossy.outlying(), X)
+    report = trtfast.bisect(model, X, precision="int8", calibration=calibration, **SHAPES)
+    assert report.passed
+    assert "make_second" in report.keep_fp16
+    mended = built(
+        model,
+        tmp_path,
+        "int8",
+        calibration=calibration,
+        keep_fp16=report.keep_fp16,
+        keep_fp32=report.keep_fp32,
+    )
+    with trtfast.Engine(mended) as engine:
+        assert trtfast.verify(engine, model, X, repeats=1).passed
+
+
 def test_auto_takes_what_is_right(tmp_path: Path) -> None:
     plan = built(
         lossy.overflowing_to_nan(), tmp_path, "auto", samples=X, tolerance=Tolerance(0.05, 0.05)
