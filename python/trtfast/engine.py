@@ -81,6 +81,8 @@ class Engine(LoadedPlan):
         ``rebuild``, if it cannot be built again, and why.
     UnsupportedDeviceError
         If there is no such GPU, or this TensorRT does not list it.
+    PrecisionError
+        If the plan is in float8, and this TensorRT does not run that on this GPU.
     TensorRTNotFoundError, UnsupportedVersionError, OutOfMemoryError, CudaError
     """
 

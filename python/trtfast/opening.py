@@ -14,6 +14,7 @@ from . import _core, _plan, cache, kernels, passport
 from . import backend as backends
 from .errors import EngineIncompatibleError, InputError
 from .passport import Passport
+from .precision import support
 from .preprocess import Preprocess
 from .spec import Closing, ShapeRange, TensorSpec
 
@@ -92,6 +93,8 @@ class LoadedPlan(Closing):
                     f"ONNX file with trtfast.build(), or install version {version}."
                 )
             gpu = backends.require_gpu(options.device)
+            if known is not None and known.precision["asked"] == "fp8":
+                support.require("fp8", library, gpu, ())
         # All that the kernels which TensorRT-RTX compiles depend on.
         key = cache.key_of(
             plan=known.plan_sha256 if known else passport.sha256(plan),

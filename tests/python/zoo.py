@@ -51,7 +51,7 @@ def make_torch_model(name: str) -> Any:
         return load_model(name).module
     torch.manual_seed(0)
     module = torchvision.models.get_model(name, weights=None).eval()
-    give_values(module)
+    give_values(module, 224)
     return module
 
 

@@ -64,7 +64,7 @@ def run_compare(name: str, wanted: Wanted) -> bool:
         report = trtfast.compare(
             model.module if model else path,
             engines,
-            _samples(next(iter(engines.values())), images, wanted.samples),
+            _samples(next(iter(engines.values())), wanted.samples),
             images=images,
             batches=wanted.batches,
             compiled=wanted.compiled,
@@ -120,19 +120,11 @@ def _images(samples: Path | None) -> list[Image]:
     return [trtfast.read_image(file) for file in files]
 
 
-def _samples(engine: InferenceEngine, images: list[Image], samples: Path | None) -> Any:
+def _samples(engine: InferenceEngine, samples: Path | None) -> Any:
     if samples is None:
         console.print("the samples are random: give --samples for the errors to mean something")
         return _random(engine)
-    if not samples.is_dir():
-        return samples
-    preprocess = getattr(engine, "preprocess", None)
-    if not images or preprocess is None:
-        raise InputError(
-            f"{samples} holds no images, or the engine's passport does not say how they become "
-            "inputs: give a folder of images, or a .npy or .npz file of inputs"
-        )
-    return np.concatenate([preprocess(image) for image in images])
+    return samples
 
 
 def _random(engine: InferenceEngine) -> dict[str, Any]:

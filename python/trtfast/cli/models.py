@@ -91,24 +91,28 @@ def _torchvision(name: str) -> Model:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = cast("torch.nn.Module", torchvision.models.get_model(name, weights=None))
-        if state is None:
-            give_values(module)
     if state is not None:
         module.load_state_dict(state)
     transforms = weights.transforms()
     size = transforms.crop_size[0]
+    if state is None:
+        give_values(module.eval(), size)
     preprocess = Preprocess((size, size), tuple(transforms.mean), tuple(transforms.std))
     return Model(name, module.eval(), preprocess, trtfast.class_names(weights), note)
 
 
-def give_values(module: torch.nn.Module) -> None:
+def give_values(module: torch.nn.Module, size: int) -> None:
     """Give a module without weights random statistics, and a head, that are not trivial.
 
     Else batch normalisation would do nothing, and torchvision's vision transformers give zeros.
+    The logits of a random image of this size get a standard deviation of 3, as those of trained
+    classifiers of ImageNet have, so that confidences say something.
     """
     import torch
 
-    with torch.no_grad():
+    linear = [layer for layer in module.modules() if isinstance(layer, torch.nn.Linear)]
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
         for layer in module.modules():
             if isinstance(layer, torch.nn.BatchNorm2d):
                 assert layer.running_mean is not None
@@ -117,9 +121,11 @@ def give_values(module: torch.nn.Module) -> None:
                 layer.running_var.uniform_(0.5, 1.5)
                 layer.weight.uniform_(0.5, 1.5)
                 layer.bias.normal_(0, 0.1)
-        for name, parameter in module.named_parameters():
-            if name.startswith("heads"):
-                parameter.normal_(0, 0.05)
+        linear[-1].weight.normal_(0, 0.05)
+        linear[-1].bias.normal_(0, 0.05)
+        deviation = module(torch.randn(1, 3, size, size)).std()
+        linear[-1].weight.mul_(3 / deviation)
+        linear[-1].bias.mul_(3 / deviation)
 
 
 def _download(weights: Any) -> tuple[dict[str, Any] | None, str]:

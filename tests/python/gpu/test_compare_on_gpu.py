@@ -99,6 +99,7 @@ def test_what_is_measured_is_kept(report: trtfast.CompareReport) -> None:
     assert known.measured["compare"]["passed"]
 
 
+@pytest.mark.filterwarnings("ignore")  # of PyTorch's compiler, about itself
 def test_compiled_takes_part(
     onnx_of: Callable[[str], Path], engine_of: Callable[[str], Path]
 ) -> None:

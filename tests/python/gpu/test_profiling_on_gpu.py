@@ -84,7 +84,7 @@ def test_another_batch_of_a_range(
     more = {layer.name: layer.bytes for layer in best.layers}
     for layer in other.layers:  # where an inspector tells no shapes, bytes are not known
         if layer.bytes is not None and (of_best := more.get(layer.name)) is not None:
-            assert layer.bytes < of_best
+            assert layer.bytes < of_best or layer.bytes == of_best == 0
 
 
 def test_a_model_of_another_engine_is_refused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 import trtfast
 import zoo
+from hopper import is_hopper_on_rtx
 from quantising import net, relative_error, samples
 from trtfast import readback
 from trtfast.errors import PrecisionError
@@ -128,3 +130,13 @@ def test_demo_model_in_fp8(onnx_of: Callable[[str], Path], tmp_path: Path) -> No
     with trtfast.Engine(plan) as engine:
         given = trtfast.softmax(engine.infer(model.preprocess(coffee())))
     assert given.argmax() == 967  # espresso
+
+
+@pytest.mark.skipif(not is_hopper_on_rtx(), reason="where fp8 engines of TensorRT-RTX are refused")
+def test_fp8_plan_is_not_loaded_where_it_can_end_the_process(tmp_path: Path) -> None:
+    plan = trtfast.build(net(), tmp_path / "net.engine")
+    known = trtfast.Passport.of(plan)
+    assert known is not None
+    replace(known, precision=known.precision | {"asked": "fp8"}).write(plan)
+    with pytest.raises(PrecisionError, match=r"does not list compute capability 9\.0"):
+        trtfast.Engine(plan)

@@ -12,7 +12,8 @@ import pytest
 import lossy
 import trtfast
 import zoo
-from trtfast import Passport, Tolerance, backend
+from hopper import is_hopper_on_rtx
+from trtfast import Passport, Tolerance
 
 pytestmark = [
     pytest.mark.gpu,
@@ -21,12 +22,6 @@ pytestmark = [
 
 X = lossy.images(20)
 SHAPES = {"min_shapes": {"x": (1, 8)}, "max_shapes": {"x": (32, 8)}}
-
-
-def is_hopper_on_rtx() -> bool:
-    """Whether float32 convolutions are known to vary from run to run here."""
-    gpu = backend.gpu()
-    return gpu is not None and gpu.compute_capability == 90 and backend.select(device=gpu).is_rtx
 
 
 def built(model: onnx.ModelProto, folder: Path, precision: str = "fp16", **options: object) -> Path:
