@@ -13,6 +13,7 @@ import trtfast
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.filterwarnings("ignore:.* does not list .* as supported"),
+    pytest.mark.filterwarnings("ignore:The CUDA Graph is empty"),  # PyTorch, of a first capture
 ]
 
 PAGES = [
