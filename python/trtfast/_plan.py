@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "Writer", "mapped"]
 
-Plan: TypeAlias = "bytes | mmap.mmap"
+Plan: TypeAlias = "bytes | mmap.mmap | memoryview"
 
 
 def mapped(path: Path) -> Plan:

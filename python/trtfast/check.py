@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import _plan
 from . import backend as backends
+from . import ultralytics
 from .errors import EngineIncompatibleError, InputError
 from .passport import Header, Passport
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import os
 
     from . import _core
+    from ._plan import Plan
 
 __all__ = ["Verdict", "check", "other_gpu"]
 
@@ -63,12 +64,12 @@ def check(path: str | os.PathLike[str], *, device: int = 0) -> Verdict:
     InputError
         If there is no such file.
     EngineIncompatibleError
-        If it is no plan at all, or its passport is damaged.
+        If it is no plan at all, or its passport or description is damaged.
     """
     plan_path = Path(path)
     if not plan_path.is_file():
         raise InputError(f"there is no engine file {plan_path}")
-    plan = _plan.mapped(plan_path)
+    plan, _ = ultralytics.opened(plan_path)
     header = Header.of(plan)
     if header is None:
         raise EngineIncompatibleError(f"{plan_path} is not a TensorRT plan: build the engine again")
@@ -90,7 +91,7 @@ def check(path: str | os.PathLike[str], *, device: int = 0) -> Verdict:
     )
 
 
-def _damage(plan: _plan.Plan, header: Header, known: Passport | None) -> list[str]:
+def _damage(plan: Plan, header: Header, known: Passport | None) -> list[str]:
     if header.size is not None and len(plan) < header.size:
         return [f"it is cut short: {len(plan)} of {header.size} bytes"]
     if known is not None and not known.describes(plan):

@@ -34,7 +34,8 @@ class Engine(LoadedPlan):
     Parameters
     ----------
     source : path or bytes
-        A plan (``.engine``, ``.plan``, ``.trt``). Beside a path, its passport is read, if there.
+        A plan (``.engine``, ``.plan``, ``.trt``), or one of Ultralytics with its description.
+        Beside a path, its passport is read, if there.
     device : int
         The GPU's index.
     lanes : int
@@ -60,7 +61,8 @@ class Engine(LoadedPlan):
     backend : "auto", "tensorrt" or "tensorrt_rtx"
         Which TensorRT; by default the one that built the plan.
     preprocess : Preprocess, optional
-        How :meth:`infer_images` prepares images; by default what the passport says.
+        How :meth:`infer_images` prepares images; by default what the passport or the description
+        of Ultralytics says.
     allow_unsupported_gpu : bool, optional
         Whether to run on a GPU that this TensorRT does not list; by default what
         ``TRTFAST_ALLOW_UNSUPPORTED_GPU`` says.

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from . import _core, _plan, cache, kernels, passport
+from . import _core, cache, kernels, passport, ultralytics
 from . import backend as backends
 from .errors import EngineIncompatibleError, InputError
 from .passport import Passport
@@ -19,7 +19,7 @@ from .preprocess import Preprocess
 from .spec import Closing, ShapeRange, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from ._plan import Plan
 
@@ -80,7 +80,7 @@ class LoadedPlan(Closing):
         name = "engine" if isinstance(source, bytes) else Path(source).name
         if rebuild:
             source = _rebuilt(source, onnx, options)
-        plan, known = _read(source)
+        plan, known, self._metadata = _read(source)
         with _checking(source, plan, known):
             version = passport.plan_version(plan)
             library = backends.select(
@@ -131,9 +131,7 @@ class LoadedPlan(Closing):
         self._plan_bytes = len(plan)
         self._gpu = gpu.name
         self._library = library
-        self._preprocess = options.preprocess
-        if self._preprocess is None and known is not None and known.preprocess:
-            self._preprocess = Preprocess.from_dict(known.preprocess)
+        self._preprocess = options.preprocess or _preprocess_of(known, self._metadata)
         self._inputs = tuple(map(_spec, self._core.inputs))
         self._outputs = tuple(map(_spec, self._core.outputs))
 
@@ -151,6 +149,18 @@ class LoadedPlan(Closing):
     def passport(self) -> Passport | None:
         """What is known of the plan beside its bytes."""
         return self._passport
+
+    @property
+    def metadata(self) -> dict[str, Any] | None:
+        """What Ultralytics wrote before the plan; None for any other plan."""
+        return self._metadata
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The classes' names, of the passport or the metadata; None where neither has them."""
+        if self._passport is not None and self._passport.classes:
+            return tuple(self._passport.classes)
+        return ultralytics.classes_of(self._metadata) if self._metadata is not None else None
 
     @property
     def path(self) -> Path | None:
@@ -219,18 +229,23 @@ def _rebuilt(
     )
 
 
-def _read(source: str | os.PathLike[str] | bytes) -> tuple[Plan, Passport | None]:
-    """Return a plan and what its passport says of it; :func:`_checking` compares the two.
+def _read(
+    source: str | os.PathLike[str] | bytes,
+) -> tuple[Plan, Passport | None, dict[str, Any] | None]:
+    """Return a plan, what its passport says of it, and what Ultralytics wrote before it.
+
+    :func:`_checking` compares the first two.
 
     Raises
     ------
     InputError
         If there is no such file.
     EngineIncompatibleError
-        If the passport cannot be read.
+        If the passport or the description of Ultralytics is damaged.
     """
     if isinstance(source, bytes):
-        return source, None
+        plan, metadata = ultralytics.split(source, "the engine")
+        return plan, None, metadata
     path = Path(source)
     if path.suffix == ".onnx":
         raise InputError(
@@ -238,7 +253,15 @@ def _read(source: str | os.PathLike[str] | bytes) -> tuple[Plan, Passport | None
         )
     if not path.is_file():
         raise InputError(f"there is no engine file {path}")
-    return _plan.mapped(path), Passport.of(path)
+    plan, metadata = ultralytics.opened(path)
+    return plan, Passport.of(path), metadata
+
+
+def _preprocess_of(known: Passport | None, metadata: Mapping[str, Any] | None) -> Preprocess | None:
+    """Return how an engine takes images, as far as it is told."""
+    if known is not None and known.preprocess:
+        return Preprocess.from_dict(known.preprocess)
+    return ultralytics.preprocess_of(metadata) if metadata is not None else None
 
 
 @contextmanager

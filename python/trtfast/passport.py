@@ -215,7 +215,7 @@ class Header:
     @classmethod
     def of(cls, plan: Plan) -> Header | None:
         """Read the header; None if the bytes do not begin as a plan does."""
-        product = _TAGS.get(plan[:4])
+        product = _TAGS.get(bytes(plan[:4]))
         if product is None or len(plan) < _VERSION_AT + 4:
             return None
         version = ".".join(str(number) for number in plan[_VERSION_AT : _VERSION_AT + 4])

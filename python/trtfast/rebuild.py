@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import _plan, model
 from . import backend as backends
+from . import model, ultralytics
 from .build import cached
 from .check import other_gpu
 from .errors import EngineIncompatibleError
@@ -61,7 +61,7 @@ def resolve(
         If it has to be built again, and the passport or the model is missing or another.
     TensorRTNotFoundError, UnsupportedVersionError, BuildError, PrecisionError
     """
-    plan = _plan.mapped(path)
+    plan, _ = ultralytics.opened(path)
     header, known = Header.of(plan), Passport.of(path)
     if header is None:
         return path

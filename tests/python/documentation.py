@@ -29,6 +29,7 @@ import cv2
 import numpy as np
 from markdown_it import MarkdownIt
 
+import plans
 import trtfast
 
 ROOT = Path(__file__).parents[2]
@@ -121,9 +122,15 @@ def make_files(folder: Path) -> None:
 
 
 def header_of_others(plan: Path, path: Path) -> None:
-    """Write a plan as Ultralytics does, behind the length of a description and that itself."""
-    told = b'{"task": "classify"}'
-    path.write_bytes(len(told).to_bytes(4, "little") + told + plan.read_bytes())
+    """Write a plan as Ultralytics does, behind a description."""
+    told = {
+        "description": "Ultralytics YOLO11n-cls model",
+        "task": "classify",
+        "batch": 8,
+        "imgsz": [224, 224],
+        "names": dict(enumerate(class_names())),
+    }
+    path.write_bytes(plans.of_ultralytics(plan.read_bytes(), told))
 
 
 def classifier() -> Any:

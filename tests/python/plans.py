@@ -1,10 +1,12 @@
-"""Plans from the core alone, and plans made to look as if another TensorRT had built them."""
+"""Plans from the core alone, and plans as others make them: another TensorRT, or Ultralytics."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from trtfast import _core, backend, passport
 from trtfast.passport import Passport
@@ -48,3 +50,9 @@ def of_other(plan: Path, version: str = OTHER, product: str = "TensorRT-RTX") ->
         known, version=version, product=product, plan_sha256=passport.sha256(data)
     ).write(plan)
     return plan
+
+
+def of_ultralytics(plan: bytes, metadata: Mapping[str, Any]) -> bytes:
+    """Put a description before a plan, as Ultralytics does, and its length before that."""
+    told = json.dumps(metadata).encode()
+    return len(told).to_bytes(4, "little") + told + plan

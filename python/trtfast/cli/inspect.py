@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from trtfast import model, passport
+from trtfast import model, passport, ultralytics
 from trtfast.errors import EngineIncompatibleError, InputError
-from trtfast.passport import Passport
+from trtfast.passport import Header, Passport
 
 from .console import console
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["run_inspect"]
+
+_SOME = 3
 
 
 def run_inspect(path: Path) -> None:
@@ -42,13 +44,14 @@ def _inspect_onnx(path: Path) -> None:
 
 
 def _inspect_plan(path: Path) -> None:
-    plan = path.read_bytes()
-    version = passport.plan_version(plan)
-    if version is None:
+    plan, metadata = ultralytics.opened(path)
+    header = Header.of(plan)
+    if header is None:
         raise EngineIncompatibleError(f"{path} is not a TensorRT plan: build the engine again")
     known = Passport.of(path)
-    product = known.product if known else "TensorRT"
-    console.print(f"{path}: plan of {product} {version}, {len(plan) / 1e6:.1f} MB")
+    console.print(f"{path}: plan of {header.product} {header.version}, {len(plan) / 1e6:.1f} MB")
+    if metadata is not None:
+        _print_metadata(metadata)
     if known is None:
         console.print("It has no passport: what it takes and gives shows once it is loaded.")
         return
@@ -66,6 +69,20 @@ def _inspect_plan(path: Path) -> None:
     if not known.describes(plan):
         console.print("The passport describes other bytes: the file is damaged or was replaced.")
     _print_tensors(known.inputs, known.outputs)
+
+
+def _print_metadata(metadata: dict[str, Any]) -> None:
+    console.print(f"exported by Ultralytics: {metadata.get('description', 'no description')}")
+    told = [f"task {metadata['task']}"] if "task" in metadata else []
+    if "batch" in metadata:
+        told.append(f"batch {metadata['batch']}")
+    if "imgsz" in metadata:
+        told.append("images of {}x{}".format(*metadata["imgsz"]))
+    if (classes := ultralytics.classes_of(metadata)) is not None:
+        more = ", …" if len(classes) > _SOME else ""
+        told.append(f"{len(classes)} classes ({', '.join(classes[:_SOME])}{more})")
+    if told:
+        console.print(", ".join(told))
 
 
 def _print_tensors(inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:

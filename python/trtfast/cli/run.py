@@ -31,12 +31,13 @@ def run_model(path: Path, inputs: list[Path], save: Path | None, top: int, backe
         raise InputError(f"two inputs have one name, of {stems}: they would share a name in {save}")
     with trtfast.load(path, backend=backend) as engine:
         known = Passport.of(path)
+        classes = engine.classes if isinstance(engine, trtfast.Engine) else None
         saved: dict[str, Array] = {}
         for source in inputs:
             outputs = engine.infer(read_inputs(source, engine, known))
             console.print(f"{source}:")
             for name, output in outputs.items():
-                _print(name, output, known, top)
+                _print(name, output, classes, top)
                 saved[f"{source.stem}.{name}" if len(inputs) > 1 else name] = output
     if save is not None:
         save.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +52,8 @@ def read_inputs(source: Path, engine: InferenceEngine, known: Passport | None) -
     if source.suffix in ENDINGS:
         loaded = read_arrays(source)
         return loaded if isinstance(loaded, dict) else {names[0]: loaded}
-    preprocess = preprocess_of(engine.inputs, known)
+    own = engine.preprocess if isinstance(engine, trtfast.Engine) else None
+    preprocess = own or preprocess_of(engine.inputs, known)
     if preprocess is None:
         raise InputError(
             "this model has no passport that says how it takes images, and its input is not "
@@ -72,8 +74,7 @@ def preprocess_of(
     return trtfast.Preprocess(size=(shape[2], shape[3]))
 
 
-def _print(name: str, output: Array, known: Passport | None, top: int) -> None:
-    classes = known.classes if known is not None else None
+def _print(name: str, output: Array, classes: tuple[str, ...] | None, top: int) -> None:
     looks_like_logits = output.ndim == 2 and output.dtype.kind == "f" and output.shape[1] > 1
     if looks_like_logits and (classes is None or len(classes) == output.shape[1]):
         rows = cast("list[list[Classification]]", trtfast.top_k(output, k=top, classes=classes))
