@@ -5,23 +5,25 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 from . import _core
 from ._pump import Pump
+from .errors import DeadlineExceededError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from .engine import Engine
 
-__all__ = ["InferenceFuture", "start"]
+__all__ = ["InferenceFuture", "start", "start_on"]
 
 logger = logging.getLogger("trtfast")
 
 
 class InferenceFuture(concurrent.futures.Future[Any]):
-    """What :meth:`Engine.infer_async` returns: a future as the standard library's, and awaitable.
+    """What ``infer_async`` returns: a future as the standard library's, and awaitable.
 
     ``result(timeout)`` waits, ``add_done_callback(function)`` has the function called with the
     future on a thread of trtfast's, and ``await future`` works on any running event loop of
@@ -32,9 +34,11 @@ class InferenceFuture(concurrent.futures.Future[Any]):
 
     def cancel(self) -> bool:
         """Take the call back; False where it has begun or ended."""
+        if self._call is None:  # it is not the core that runs it
+            return super().cancel()
         if self.cancelled():
             return True
-        if self._call is None or not self._call.cancel():
+        if not self._call.cancel():
             return False
         super().cancel()
         self.set_running_or_notify_cancel()  # wakes those who wait
@@ -54,6 +58,27 @@ def start(engine: Engine, inputs: Any, deadline: float | None) -> InferenceFutur
         call = _core.infer_async(core, engine._prepare(inputs), future, deadline)  # noqa: SLF001
     future._call = call  # noqa: SLF001
     return future
+
+
+def start_on(
+    pool: concurrent.futures.Executor, run: Callable[[], Any], deadline: float | None
+) -> InferenceFuture:
+    """Begin a call on a thread of a pool."""
+    future = InferenceFuture()
+    latest = None if deadline is None else time.monotonic() + deadline
+    pool.submit(_run, future, run, latest)
+    return future
+
+
+def _run(future: InferenceFuture, run: Callable[[], Any], latest: float | None) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        if latest is not None and time.monotonic() > latest:
+            raise DeadlineExceededError("the deadline passed before the call began: give it longer")
+        future.set_result(run())
+    except BaseException as error:  # whatever it is, it is for who waits
+        future.set_exception(error)
 
 
 def _complete() -> None:

@@ -9,13 +9,14 @@ import ctypes
 import json
 import os
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 import numpy as np
 
-from . import binding
+from . import binding, futures
 from . import model as models
 from .binding import bind, joined, unbind
 from .errors import ClosedError, Error, InputError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     import onnx
 
+    from .futures import InferenceFuture
     from .preprocess import Images, Preprocess
     from .spec import Array, Inputs, Outputs
 
@@ -54,6 +56,7 @@ _ML_TYPES = (
 # It quantises the biases of a quantised graph, in float16 by scales that float16 does not hold:
 # measured with ONNX Runtime 1.32, results are then wrong.
 _DISABLED = ["WeightBiasQuantization"]
+_CLOSED = "the reference engine is closed; make a new ReferenceEngine"
 
 
 class ReferenceEngine(Closing):
@@ -90,6 +93,8 @@ class ReferenceEngine(Closing):
         self._inputs = tuple(_spec(node, name) for node in session.get_inputs())
         self._outputs = tuple(_spec(node, name) for node in session.get_outputs())
         self._session: Any = session
+        # One thread, for a run takes all cores.
+        self._pool = ThreadPoolExecutor(1, "trtfast-reference")
 
     @property
     def source(self) -> str | os.PathLike[str] | bytes | ModelProto:
@@ -137,12 +142,38 @@ class ReferenceEngine(Closing):
         Error
             If ONNX Runtime fails while it runs the model.
         """
-        values = self._run(self._open_session(), inputs)
-        outputs = {
-            spec.name: _to_numpy(value, spec)
-            for spec, value in zip(self._outputs, values, strict=True)
-        }
-        return unbind(outputs, inputs)
+        return unbind(self._run(self._open_session(), bind(inputs, self._inputs)), inputs)
+
+    def infer_async(self, inputs: Any, *, deadline: float | None = None) -> InferenceFuture:
+        """Begin a run and return at once; safe from several threads.
+
+        Runs follow each other on a thread of the engine's. The arrays given must stay as they are
+        until theirs has ended.
+
+        Parameters
+        ----------
+        inputs
+            As in :meth:`infer`.
+        deadline : float, optional
+            Seconds from now within which the run must begin; else it fails.
+
+        Returns
+        -------
+        InferenceFuture
+            Its ``result(timeout)`` is what :meth:`infer` returns, or raises; it can be awaited.
+
+        Raises
+        ------
+        InputError, ClosedError
+        """
+        session = self._open_session()
+        bound = bind(inputs, self._inputs)
+        try:
+            return futures.start_on(
+                self._pool, lambda: unbind(self._run(session, bound), inputs), deadline
+            )
+        except RuntimeError as error:  # of a pool that another thread has just shut
+            raise ClosedError(_CLOSED) from error
 
     @overload
     def infer_images(self, images: Images, *, on_error: Literal["raise"] = "raise") -> Outputs: ...
@@ -213,6 +244,7 @@ class ReferenceEngine(Closing):
         if runs < 1:
             raise InputError(f"runs must be 1 or more, not {runs}")
         self._open_session()
+        bound = bind(inputs, self._inputs)
         options = self._ort.SessionOptions()
         options.graph_optimization_level = self._ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.enable_profiling = True
@@ -221,14 +253,15 @@ class ReferenceEngine(Closing):
             session = self._load(options)
             try:
                 for _ in range(runs + 1):
-                    self._run(session, inputs)
+                    self._run(session, bound)
             finally:
                 file = Path(session.end_profiling())
             return _layer_times(json.loads(file.read_text()), runs)
 
     def close(self) -> None:
-        """Release the model; a second call does nothing."""
+        """Wait for the calls that were begun, and release the model. May be called again."""
         self._session = None
+        self._pool.shutdown()
 
     def _load(self, options: Any) -> Any:
         source, name = _source(self._source)
@@ -249,17 +282,20 @@ class ReferenceEngine(Closing):
     def _open_session(self) -> Any:
         session = self._session  # one read: another thread may close
         if session is None:
-            raise ClosedError("the reference engine is closed; make a new ReferenceEngine")
+            raise ClosedError(_CLOSED)
         return session
 
-    def _run(self, session: Any, inputs: Inputs) -> list[Any]:
-        feed = {name: self._to_ort(array) for name, array in bind(inputs, self._inputs).items()}
+    def _run(self, session: Any, bound: Mapping[str, Array]) -> dict[str, Array]:
+        feed = {name: self._to_ort(array) for name, array in bound.items()}
         names = [spec.name for spec in self._outputs]
         try:
-            values: list[Any] = session.run_with_ort_values(names, feed)
+            values = session.run_with_ort_values(names, feed)
         except Exception as error:  # as in _load
             raise Error(f"ONNX Runtime failed to run the model: {str(error).strip()}") from error
-        return values
+        return {
+            spec.name: _to_numpy(value, spec)
+            for spec, value in zip(self._outputs, values, strict=True)
+        }
 
     def _to_ort(self, array: Array) -> Any:
         for _, name, number in _ML_TYPES:

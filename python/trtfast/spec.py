@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .errors import InputError
+    from .futures import InferenceFuture
     from .preprocess.images import Images
 
     Array: TypeAlias = npt.NDArray[np.generic]
@@ -94,6 +95,9 @@ class Runs(Protocol):
 @runtime_checkable
 class InferenceEngine(Runs, Protocol):
     """What :class:`trtfast.Engine` and :class:`trtfast.ReferenceEngine` have in common."""
+
+    def infer_async(self, inputs: Any, *, deadline: float | None = None) -> InferenceFuture:
+        """Begin a run and return at once."""
 
     @overload
     def infer_images(self, images: Images, *, on_error: Literal["raise"] = "raise") -> Outputs: ...
