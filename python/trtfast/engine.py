@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .futures import InferenceFuture
     from .preprocess import Preprocess
     from .preprocess.images import Images
-    from .spec import Outputs, TensorSpec
+    from .spec import Array, Outputs, TensorSpec
 
 __all__ = ["Engine"]
 
@@ -125,6 +125,19 @@ class Engine(LoadedPlan):
         # What a call may give: where rows are added, any number of them up to the largest.
         self._accepted = tuple(map(_padded, self._inputs)) if pad_to_bucket else self._inputs
 
+    @overload
+    def infer(
+        self, inputs: Mapping[str, Array], *, deadline: float | None = None
+    ) -> dict[str, Array]: ...
+    @overload
+    def infer(
+        self,
+        inputs: Any,
+        *,
+        out: Any = None,
+        stream: Any = None,
+        deadline: float | None = None,
+    ) -> Any: ...
     def infer(
         self,
         inputs: Any,
@@ -281,14 +294,12 @@ class Engine(LoadedPlan):
         return MemoryReport.of(self._core.memory(), self._plan_bytes)
 
     @overload
-    def infer_images(self, images: Images, *, on_error: Literal["raise"] = "raise") -> Outputs: ...
+    def infer_images(self, images: Images, *, on_error: Literal["raise"] = "raise") -> Any: ...
     @overload
     def infer_images(
         self, images: Images, *, on_error: Literal["skip"]
-    ) -> tuple[Outputs, dict[int, InputError]]: ...
-    def infer_images(
-        self, images: Images, *, on_error: Literal["raise", "skip"] = "raise"
-    ) -> Outputs | tuple[Outputs, dict[int, InputError]]:
+    ) -> tuple[Any, dict[int, InputError]]: ...
+    def infer_images(self, images: Images, *, on_error: Literal["raise", "skip"] = "raise") -> Any:
         """Run the engine on images, which the GPU preprocesses.
 
         The engine must have one input, of the shape that its :class:`Preprocess` gives. Pixels

@@ -143,12 +143,33 @@ def sigmoid(
     return values if threshold is None else np.asarray(values >= float(threshold))
 
 
+@overload
+def top_k(
+    logits: np.ndarray[tuple[int], np.dtype[Any]],
+    k: int | None = 5,
+    threshold: float | None = None,
+    classes: ClassNames | None = None,
+) -> list[Classification]: ...
+@overload
+def top_k(
+    logits: np.ndarray[tuple[int, int], np.dtype[Any]],
+    k: int | None = 5,
+    threshold: float | None = None,
+    classes: ClassNames | None = None,
+) -> list[list[Classification]]: ...
+@overload
 def top_k(
     logits: DeviceArray | npt.ArrayLike,
     k: int | None = 5,
     threshold: float | None = None,
     classes: ClassNames | None = None,
-) -> list[Classification] | list[list[Classification]]:
+) -> list[Any]: ...
+def top_k(
+    logits: DeviceArray | npt.ArrayLike,
+    k: int | None = 5,
+    threshold: float | None = None,
+    classes: ClassNames | None = None,
+) -> list[Any]:
     """Give the most probable classes: those with the largest logits first, and equals by index.
 
     Of a :class:`DeviceArray` only the answers leave the GPU, which the call waits for. For ``k``

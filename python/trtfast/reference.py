@@ -176,14 +176,12 @@ class ReferenceEngine(Closing):
             raise ClosedError(_CLOSED) from error
 
     @overload
-    def infer_images(self, images: Images, *, on_error: Literal["raise"] = "raise") -> Outputs: ...
+    def infer_images(self, images: Images, *, on_error: Literal["raise"] = "raise") -> Any: ...
     @overload
     def infer_images(
         self, images: Images, *, on_error: Literal["skip"]
-    ) -> tuple[Outputs, dict[int, InputError]]: ...
-    def infer_images(
-        self, images: Images, *, on_error: Literal["raise", "skip"] = "raise"
-    ) -> Outputs | tuple[Outputs, dict[int, InputError]]:
+    ) -> tuple[Any, dict[int, InputError]]: ...
+    def infer_images(self, images: Images, *, on_error: Literal["raise", "skip"] = "raise") -> Any:
         """Run the model on images, prepared on the CPU.
 
         Parameters

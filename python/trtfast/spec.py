@@ -100,11 +100,11 @@ class InferenceEngine(Runs, Protocol):
         """Begin a run and return at once."""
 
     @overload
-    def infer_images(self, images: Images, *, on_error: Literal["raise"] = "raise") -> Outputs: ...
+    def infer_images(self, images: Images, *, on_error: Literal["raise"] = "raise") -> Any: ...
     @overload
     def infer_images(
         self, images: Images, *, on_error: Literal["skip"]
-    ) -> tuple[Outputs, dict[int, InputError]]: ...
+    ) -> tuple[Any, dict[int, InputError]]: ...
 
     def close(self) -> None:
         """Release what the engine holds; it takes no more calls."""
