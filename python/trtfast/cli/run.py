@@ -32,12 +32,14 @@ def run_model(path: Path, inputs: list[Path], save: Path | None, top: int, backe
     with trtfast.load(path, backend=backend) as engine:
         known = Passport.of(path)
         classes = engine.classes if isinstance(engine, trtfast.Engine) else None
+        told = engine.metadata if isinstance(engine, trtfast.Engine) else None
+        are_probabilities = told is not None and told.get("task") == "classify"
         saved: dict[str, Array] = {}
         for source in inputs:
             outputs = engine.infer(read_inputs(source, engine, known))
             console.print(f"{source}:")
             for name, output in outputs.items():
-                _print(name, output, classes, top)
+                _print(name, _logits(output) if are_probabilities else output, classes, top)
                 saved[f"{source.stem}.{name}" if len(inputs) > 1 else name] = output
     if save is not None:
         save.parent.mkdir(parents=True, exist_ok=True)
@@ -72,6 +74,12 @@ def preprocess_of(
     if len(inputs) != 1 or len(shape) != 4 or shape[1] != 3 or -1 in shape[2:]:
         return None
     return trtfast.Preprocess(size=(shape[2], shape[3]))
+
+
+def _logits(probabilities: Array) -> Array:
+    """Return what the probabilities that a classifier of Ultralytics gives are the softmax of."""
+    with np.errstate(divide="ignore"):  # of a probability of 0
+        return np.log(probabilities)
 
 
 def _print(name: str, output: Array, classes: tuple[str, ...] | None, top: int) -> None:

@@ -12,6 +12,7 @@ import plans
 import trtfast
 from fake_gpu import FakeGpu, answer, rows
 from imagery import random_image
+from trtfast.cli.run import run_model
 
 METADATA = {"task": "detect", "imgsz": [4, 6], "names": {"0": "cat", "1": "dog"}, "batch": 4}
 
@@ -54,3 +55,19 @@ def test_what_the_caller_says_of_images_counts_more(plan: bytes) -> None:
     own = trtfast.Preprocess((8, 8))
     with trtfast.Engine(plans.of_ultralytics(plan, METADATA), preprocess=own) as engine:
         assert engine.preprocess == own
+
+
+def test_run_takes_a_classifiers_outputs_as_probabilities(
+    gpu: FakeGpu, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = b"input x float32 -1,3\noutput y float32 -1,3\nop same y = affine 1 0 x\n"
+    plan = fake_gpu.build(gpu.libraries["11.1"], model, tuple((count, 3) for count in (1, 1, 4)))
+    metadata = {"task": "classify", "names": {"0": "cat", "1": "dog", "2": "bird"}}
+    (tmp_path / "cls.engine").write_bytes(plans.of_ultralytics(plan, metadata))
+    np.save(tmp_path / "x.npy", np.array([[0.25, 0.75, 0]], np.float32))
+    run_model(tmp_path / "cls.engine", [tmp_path / "x.npy"], None, 3, "auto")
+    assert [line.strip() for line in capsys.readouterr().out.splitlines()[-3:]] == [
+        "class: dog, confidence: 75.00 %, index: 1",
+        "class: cat, confidence: 25.00 %, index: 0",
+        "class: bird, confidence: 0.00 %, index: 2",
+    ]
