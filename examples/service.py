@@ -27,17 +27,18 @@ PREPROCESS = trtfast.Preprocess()  # to 224x224, with ImageNet's mean and deviat
 STATUS: dict[type[Exception], int] = {
     trtfast.InputError: 400,
     trtfast.QueueFullError: 429,
-    trtfast.DeadlineExceededError: 408,
+    trtfast.DeadlineExceededError: 429,
 }
 
 
 def prepare(data: bytes) -> npt.NDArray[np.float32]:
     """Return an image file as a batch of one."""
-    images, _ = PREPROCESS.read(data)
-    return PREPROCESS(images)
+    return PREPROCESS(PREPROCESS.read(data)[0])
 
 
-def make_app(engine: trtfast.InferenceEngine, names: Sequence[str] | None) -> FastAPI:
+def make_app(
+    engine: trtfast.InferenceEngine, names: Sequence[str] | None, deadline: float = 5.0
+) -> FastAPI:
     """Return the service of an engine, which it closes at its end."""
 
     @asynccontextmanager
@@ -55,7 +56,7 @@ def make_app(engine: trtfast.InferenceEngine, names: Sequence[str] | None) -> Fa
     @app.post("/classify")
     async def classify(request: Request, k: int = 3) -> list[trtfast.Classification]:
         batch = await asyncio.to_thread(prepare, await request.body())
-        logits = await engine.infer_async(batch, deadline=5.0)  # the event loop goes on
+        logits = await engine.infer_async(batch, deadline=deadline)  # the event loop goes on
         found: list[trtfast.Classification] = trtfast.top_k(logits[0], k, classes=names)
         return found
 

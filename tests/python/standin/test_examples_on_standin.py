@@ -1,19 +1,23 @@
-"""The example for engines of Ultralytics, whose outputs on the stand-in are the pixels."""
+"""Examples with an engine, whose outputs on the stand-in are the pixels."""
 
 from __future__ import annotations
 
+import asyncio
 import runpy
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 
 import fake_gpu
 import plans
+import trtfast
 from fake_gpu import FakeGpu
-from running import EXAMPLES
+from running import EXAMPLES, as_file
 
 
 def write(path: Path, image: np.ndarray) -> None:
@@ -80,3 +84,29 @@ def test_a_plan_of_another_kind_is_told(
     engine.write_bytes(plan)
     with pytest.raises(SystemExit, match=r"plain\.engine is not described as a classifier"):
         run(monkeypatch, engine, tmp_path / "pets.png")
+
+
+def test_a_service_that_is_too_busy_says_so(gpu: FakeGpu) -> None:
+    model = b"input x float32 -1,3,224,224\noutput y float32 -1,3,224,224\nop n y = affine 1 0 x\n"
+    shapes = tuple((count, 3, 224, 224) for count in (1, 1, 2))
+    plan = fake_gpu.build(gpu.libraries["11.1"], model, shapes)
+    make_app = runpy.run_path(str(EXAMPLES / "service.py"))["make_app"]
+
+    async def ask(app: Any, data: bytes) -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            return await client.post("/classify", content=data)
+
+    data = as_file("coffee")
+    for room, deadline, message in ((0, 5.0, "max_queue"), (1, 0.001, "deadline")):
+        with (
+            trtfast.Engine(plan, lanes=1, max_queue=room) as engine,
+            gpu.gate() as gate,
+        ):
+            engine.infer_async(gate.held(np.zeros((1, 3, 224, 224), np.float32)))
+            gate.wait()
+            app = make_app(engine, None, deadline)
+            answer = asyncio.run(ask(app, data))
+            assert answer.status_code == 429
+            assert message in answer.json()["detail"]
+            assert asyncio.run(ask(app, b"no image")).status_code == 400
