@@ -29,6 +29,7 @@ from .spec import InferenceEngine, ShapeRange, TensorSpec
 
 if TYPE_CHECKING:
     from ._core import DeviceArray, __version__
+    from .benchmarking import BenchmarkReport, benchmark
     from .bisection import BisectReport, bisect
     from .comparison import CompareReport, compare
     from .engine import Engine
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from .verification import Tolerance, VerifyReport, verify
 
 __all__ = [
+    "BenchmarkReport",
     "BisectReport",
     "BuildError",
     "Calibration",
@@ -81,6 +83,7 @@ __all__ = [
     "Verdict",
     "VerifyReport",
     "__version__",
+    "benchmark",
     "bisect",
     "build",
     "calibrate",
@@ -100,6 +103,7 @@ __all__ = [
 
 # NumPy alone takes as long to import as a service may take to start: these come when first used.
 _LAZY = {
+    "BenchmarkReport": "benchmarking",
     "BisectReport": "bisection",
     "Calibration": "precision.ranges",
     "Classification": "postprocess",
@@ -117,6 +121,7 @@ _LAZY = {
     "Tolerance": "verification",
     "VerifyReport": "verification",
     "__version__": "_core",
+    "benchmark": "benchmarking",
     "bisect": "bisection",
     "calibrate": "precision.calibrate",
     "class_names": "labels",

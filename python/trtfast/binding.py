@@ -33,6 +33,7 @@ __all__ = [
     "shapes_of",
     "stream_handle",
     "unbind",
+    "with_batch",
 ]
 
 T = TypeVar("T")
@@ -166,6 +167,31 @@ def sets_of(
     one = isinstance(shapes, Mapping) or all(isinstance(item, SupportsIndex) for item in shapes)
     sets: Sequence[Any] = [shapes] if one else list(shapes)
     return [shapes_of(given, specs) for given in sets]
+
+
+def with_batch(specs: Sequence[TensorSpec], batch: int | None) -> dict[str, Shape] | None:
+    """Return the shapes of all inputs with a dynamic batch, for so many rows; None for None.
+
+    What else is dynamic is as in the best shapes of the first profile.
+
+    Raises
+    ------
+    InputError
+        If the batch is fixed, and another.
+    """
+    if batch is None:
+        return None
+    wanted = {
+        spec.name: (batch, *(spec.profiles[0].opt if spec.profiles else spec.shape)[1:])
+        for spec in specs
+        if spec.shape[:1] == (-1,)
+    }
+    if not wanted and any(spec.shape[:1] != (batch,) for spec in specs):
+        raise InputError(
+            f"the batch is fixed, and not {batch}: the inputs are "
+            f"{', '.join(f'{spec.name} {spec.shape}' for spec in specs)}"
+        )
+    return wanted
 
 
 def alone(arrays: dict[str, T]) -> T | dict[str, T]:

@@ -1,17 +1,21 @@
-"""How long calls take, after warm-up and by turns."""
+"""How long calls take, after warm-up, by turns or from several callers at once."""
 
 from __future__ import annotations
 
 import math
 import statistics
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Timing", "interleaved", "measure"]
+__all__ = ["Load", "Timing", "interleaved", "measure", "settle", "under_load"]
 
 # The median lies between the second least and the second greatest of the medians of nine rounds,
 # with a probability of 1 - 2 (1 + 9) / 2**9: 96 %, whatever the distribution.
@@ -39,6 +43,37 @@ class Timing:
     low: float
     high: float
     calls: int
+
+
+@dataclass(frozen=True)
+class Load:
+    """What several callers at once got.
+
+    Attributes
+    ----------
+    seconds : tuple of float
+        What each call took, least first.
+    low, high : float
+        Between these the median lies, as of :class:`Timing`.
+    rate, rate_low, rate_high : float
+        Calls in a second, over all callers, and between what they lie in the same way.
+    elapsed : float
+        Seconds from the first call's begin to the last one's end.
+    """
+
+    seconds: tuple[float, ...]
+    low: float
+    high: float
+    rate: float
+    rate_low: float
+    rate_high: float
+    elapsed: float
+
+    def percentile(self, percent: float) -> float:
+        """Return what so many of a hundred calls took at most; 50 is the median."""
+        if percent == 50:
+            return statistics.median(self.seconds)
+        return _percentile(self.seconds, percent / 100)
 
 
 def measure(
@@ -87,13 +122,116 @@ def interleaved(
     return [_timing(own) for own in rounds]
 
 
+def under_load(
+    calls: Sequence[Callable[[], object]], *, duration: float = 2.0, least: int = 10
+) -> Load:
+    """Call from as many threads as there are callables at once, each its own again and again.
+
+    What was called is divided into nine parts of as many calls, in the order in which they ended,
+    for the intervals.
+
+    Parameters
+    ----------
+    calls : sequence of callable
+        As of :func:`measure`; see :func:`settle` for the warm-up.
+    duration : float
+        Seconds, at least.
+    least : int
+        How often each is called at least.
+    """
+    made = _together(calls, duration, max(least, math.ceil(_ROUNDS / len(calls))))
+    made.sort(key=lambda call: call.end)
+    begin = min(call.begin for call in made)
+    edges = [len(made) * number // _ROUNDS for number in range(_ROUNDS + 1)]
+    parts = [made[start:end] for start, end in pairwise(edges)]
+    medians = sorted(statistics.median(call.seconds for call in part) for part in parts)
+    ends = [begin, *(part[-1].end for part in parts)]
+    rates = sorted(
+        len(part) / max(after - before, 1e-9)  # two calls may end in one tick
+        for part, (before, after) in zip(parts, pairwise(ends), strict=True)
+    )
+    return Load(
+        seconds=tuple(sorted(call.seconds for call in made)),
+        low=medians[1],
+        high=medians[-2],
+        rate=len(made) / (ends[-1] - begin),
+        rate_low=rates[1],
+        rate_high=rates[-2],
+        elapsed=ends[-1] - begin,
+    )
+
+
+def settle(
+    calls: Sequence[Callable[[], object]], *, duration: float = 0.5, least: int = 10
+) -> None:
+    """Call from as many threads as there are callables at once, until their times are stable.
+
+    Parameters
+    ----------
+    calls : sequence of callable
+        As of :func:`under_load`.
+    duration, least
+        As ``warm_up`` and ``least`` of :func:`interleaved`.
+    """
+    _until_stable(
+        lambda: [call.seconds for call in _together(calls, duration / 2, math.ceil(least / 2))]
+    )
+
+
 def _settle(call: Callable[[], object], duration: float, least: int) -> None:
+    _until_stable(lambda: _repeat(call, duration, least))
+
+
+def _until_stable(part: Callable[[], Sequence[float]]) -> None:
     before = math.nan  # which is like nothing
     for _ in range(_MOST_WARM_UP):
-        now = statistics.median(_repeat(call, duration, least))
+        now = statistics.median(part())
         if abs(now - before) <= _STABLE * before:
             return
         before = now
+
+
+class _Call(NamedTuple):
+    begin: float
+    end: float
+
+    @property
+    def seconds(self) -> float:
+        return self.end - self.begin
+
+
+def _together(calls: Sequence[Callable[[], object]], duration: float, least: int) -> list[_Call]:
+    if len(calls) == 1:
+        return _calls(calls[0], duration, least, threading.Event())
+    stop = threading.Event()
+    ready = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], object]) -> list[_Call]:
+        ready.wait()
+        try:
+            return _calls(call, duration, least, stop)
+        except BaseException:
+            stop.set()  # the others' times are of no use
+            raise
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        futures = [pool.submit(partial(run, call)) for call in calls]
+        try:
+            return [made for future in futures for made in future.result()]
+        finally:
+            stop.set()  # of an interrupt, the pool would wait for their end
+
+
+def _calls(
+    call: Callable[[], object], duration: float, least: int, stop: threading.Event
+) -> list[_Call]:
+    made: list[_Call] = []
+    end = time.perf_counter() + duration
+    while (len(made) < least or time.perf_counter() < end) and not stop.is_set():
+        begin = time.perf_counter()
+        call()
+        made.append(_Call(begin, time.perf_counter()))
+    return made
 
 
 def _timing(rounds: Sequence[Sequence[float]]) -> Timing:
@@ -114,10 +252,4 @@ def _percentile(ordered: Sequence[float], share: float) -> float:
 
 
 def _repeat(call: Callable[[], object], duration: float, least: int) -> list[float]:
-    times: list[float] = []
-    end = time.perf_counter() + duration
-    while len(times) < least or time.perf_counter() < end:
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return times
+    return [made.seconds for made in _calls(call, duration, least, threading.Event())]

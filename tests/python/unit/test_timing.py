@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import time
 from itertools import cycle
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtfast.timing import interleaved, measure
+from trtfast.timing import interleaved, measure, settle, under_load
 
 
 class Clock:
@@ -114,3 +115,51 @@ def test_real_clock() -> None:
     timing = measure(lambda: time.sleep(0.002), warm_up=0, duration=0, least=5)
     assert 0.002 <= timing.low <= timing.high
     assert timing.median <= timing.p99
+
+
+def test_one_caller_under_load(set_clock: type[Clock]) -> None:
+    clock = set_clock(*(float(turn) for turn in range(1, 10)))
+    load = under_load([clock.call], duration=0, least=9)
+    assert load.seconds == tuple(range(1, 10))
+    assert (load.percentile(50), load.percentile(90), load.percentile(100)) == (5, 9, 9)
+    assert (load.low, load.high) == (2, 8)
+    assert (load.elapsed, load.rate) == (45, 9 / 45)
+    assert (load.rate_low, load.rate_high) == (1 / 8, 1 / 2)
+
+
+def test_a_load_lasts_as_long_as_asked_and_has_nine_parts(set_clock: type[Clock]) -> None:
+    clock = set_clock(0.25)
+    assert len(under_load([clock.call], duration=5, least=1).seconds) == 20
+    assert len(under_load([clock.call], duration=0, least=1).seconds) == 9
+
+
+def test_callers_call_at_once() -> None:
+    """Each call waits for all the others, so they end only if they overlap."""
+    together = threading.Barrier(4)
+    load = under_load([lambda: together.wait(10)] * 4, duration=0, least=5)
+    assert len(load.seconds) == 20
+    assert load.rate == pytest.approx(20 / load.elapsed)
+    assert load.rate_low <= load.rate_high
+
+
+def test_callers_share_the_time() -> None:
+    load = under_load([lambda: time.sleep(0.01)] * 3, duration=0.2, least=1)
+    assert load.percentile(50) >= 0.01
+    assert load.elapsed >= 0.2
+    assert load.rate > 150  # one caller alone could not
+
+
+def test_an_error_of_one_caller_ends_all() -> None:
+    def fail() -> None:
+        raise RuntimeError("no")
+
+    begin = time.perf_counter()
+    with pytest.raises(RuntimeError, match="no"):
+        under_load([lambda: time.sleep(0.001), fail], duration=60)
+    assert time.perf_counter() - begin < 30
+
+
+def test_settling_ends_as_times_are_stable(set_clock: type[Clock]) -> None:
+    clock = set_clock(64.0, 64.0, 8.0, 8.0, 2.0, 2.0, 1.0)
+    settle([clock.call], duration=0, least=4)
+    assert clock.calls == 5 * 2
