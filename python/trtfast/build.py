@@ -53,6 +53,7 @@ def build(
     profiles: Sequence[Mapping[str, ShapeRange]] | None = None,
     workspace: int | None = None,
     optimization_level: int | None = None,
+    timing_cache: str | os.PathLike[str] | None = None,
     backend: str = "auto",
     targets: Sequence[int] | None = None,
     device: int = 0,
@@ -101,6 +102,9 @@ def build(
         Bytes of device memory that a layer may use meanwhile; by default all there is.
     optimization_level : int, optional
         0 (fast build) to 5 (fast engine); TensorRT's default is 3.
+    timing_cache : path, optional
+        A file for what TensorRT measures, to go on from and to add to, in the place of that in
+        trtfast's own cache. TensorRT-RTX measures nothing.
     backend : "auto", "tensorrt" or "tensorrt_rtx"
     targets : sequence of int, optional
         Compute capabilities to build for, as 89 for 8.9; TensorRT-RTX only.
@@ -176,6 +180,7 @@ def build(
             profiles=profiles,
             workspace=workspace,
             optimization_level=optimization_level,
+            timing_cache=timing_cache,
             backend=backend,
             targets=targets,
             device=device,
@@ -186,6 +191,7 @@ def build(
     gpu = backends.gpu(device)
     library = backends.select(backend, device=gpu)
     support.require(precision, library, gpu, targets or ())
+    timings_key = _timings_key(library, gpu, timing_cache)
     if calibration is not None:
         support.require_layers(precision, library, source, {*keep_fp32, *keep_fp16})
         calibration = _calibrate(source, calibration, preprocess)
@@ -226,7 +232,6 @@ def build(
     elif samples is not None:
         logger.warning("%s is not run on the samples: %s", target, why_not)
     start = time.perf_counter()
-    timings_key = _timings_key(library, gpu)
     timings = cache.read_timings(timings_key) if timings_key else None
     with passport.replacing(target) as partial:
         with (
@@ -330,8 +335,17 @@ def _calibrate(
     return calibrate(onnx, samples, preprocess=preprocess)
 
 
-def _timings_key(library: _core.Library, gpu: _core.Device | None) -> str | None:
-    """Return the key of what TensorRT measured; None where it measures nothing."""
+def _timings_key(
+    library: _core.Library, gpu: _core.Device | None, given: str | os.PathLike[str] | None
+) -> str | Path | None:
+    """Return the file or the key of what TensorRT measured; None where it measures nothing."""
+    if given is not None and not library.keeps_timings:
+        raise InputError(
+            f"{library.product} {library.version} measures nothing that a timing cache could keep: "
+            "leave it out"
+        )
+    if given is not None:
+        return Path(given)
     if gpu is None or not library.keeps_timings:
         return None
     return cache.key_of(
@@ -340,7 +354,7 @@ def _timings_key(library: _core.Library, gpu: _core.Device | None) -> str | None
 
 
 def _keep_timings(
-    key: str, made: bytes, known: bytes | None, library: _core.Library, device: int
+    key: str | Path, made: bytes, known: bytes | None, library: _core.Library, device: int
 ) -> None:
     def merge(one: bytes, other: bytes) -> bytes:
         return _core.merge_timings(library, device, one, other)

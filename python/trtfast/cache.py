@@ -110,20 +110,20 @@ def write_runtime(key: str, data: bytes) -> None:
     _evict(keep=path)
 
 
-def read_timings(key: str) -> bytes | None:
-    """Return the timing cache of a key, None if there is none."""
-    return _read(cache_dir() / f"{key}.timings")
+def read_timings(key: str | Path) -> bytes | None:
+    """Return the timing cache of a key, or in a file of the user's; None if there is none."""
+    return _read(_timings(key))
 
 
 def write_timings(
-    key: str, data: bytes, known: bytes | None, merge: Callable[[bytes, bytes], bytes]
+    key: str | Path, data: bytes, known: bytes | None, merge: Callable[[bytes, bytes], bytes]
 ) -> None:
     """Keep a timing cache, and what others kept meanwhile.
 
     Parameters
     ----------
-    key : str
-        Of :func:`key_of`.
+    key : str or Path
+        Of :func:`key_of`, or a file of the user's.
     data : bytes
         What a build gave.
     known : bytes or None
@@ -131,7 +131,7 @@ def write_timings(
     merge : callable
         Makes one timing cache of two. It is called only if what is kept is no longer ``known``.
     """
-    path = cache_dir() / f"{key}.timings"
+    path = _timings(key)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _lock(path):
         held = _read(path)
@@ -158,6 +158,10 @@ def entries() -> list[Entry]:
 def clear() -> int:
     """Delete all that no process is making just now; return the bytes that were freed."""
     return sum(_delete(entry) for entry in entries())
+
+
+def _timings(key: str | Path) -> Path:
+    return key if isinstance(key, Path) else cache_dir() / f"{key}.timings"
 
 
 def _read(path: Path) -> bytes | None:
