@@ -15,7 +15,7 @@ from trtfast import backend as backends
 from trtfast.errors import InputError
 from trtfast.preprocess.decode import IMAGE_ENDINGS
 
-from .console import build_progress, console
+from .console import build_progress, console, note, print_json, working
 from .models import Model, load_model
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Wanted(NamedTuple):
     compiled: bool
     seconds: float
     html: Path | None
-    json: Path | None
+    as_json: bool
     backend: str
 
 
@@ -61,24 +61,27 @@ def run_compare(name: str, wanted: Wanted) -> bool:
         engines = _engines(onnx, model, wanted, stack)
         images = _images(wanted.samples)
         classes = model.classes if model is not None else None  # else those of a passport
-        report = trtfast.compare(
-            model.module if model else path,
-            engines,
-            _samples(next(iter(engines.values())), wanted.samples),
-            images=images,
-            batches=wanted.batches,
-            compiled=wanted.compiled,
-            classes=classes,
-            seconds=wanted.seconds,
-        )
-    if wanted.json is not None:
-        wanted.json.write_text(report.to_json() + "\n")
+        samples = _samples(next(iter(engines.values())), wanted.samples)
+        with working("comparing"):
+            report = trtfast.compare(
+                model.module if model else path,
+                engines,
+                samples,
+                images=images,
+                batches=wanted.batches,
+                compiled=wanted.compiled,
+                classes=classes,
+                seconds=wanted.seconds,
+            )
     if wanted.html is not None:
         report.write_html(wanted.html)
     report.record()
-    _print(report)
-    for written in filter(None, (wanted.json, wanted.html)):
-        console.print(f"written: {written}")
+    if wanted.as_json:
+        print_json(report.to_dict())
+    else:
+        _print(report)
+    if wanted.html is not None:
+        note(f"written: {wanted.html}")
     return report.passed
 
 
@@ -94,7 +97,7 @@ def _engines(
     reason = "as asked" if wanted.backend == "reference" else backends.why_no_engine()
     preprocess = model.preprocess if model else None
     if reason is not None:
-        console.print(f"no engine can run here, so the ONNX model does, on the CPU: {reason}")
+        note(f"no engine can run here, so the ONNX model does, on the CPU: {reason}")
         reference = trtfast.ReferenceEngine(onnx, preprocess=preprocess)
         return {"reference fp32": stack.enter_context(reference)}
     engines: dict[str, InferenceEngine] = {}
@@ -122,7 +125,7 @@ def _images(samples: Path | None) -> list[Image]:
 
 def _samples(engine: InferenceEngine, samples: Path | None) -> Any:
     if samples is None:
-        console.print("the samples are random: give --samples for the errors to mean something")
+        note("the samples are random: give --samples for the errors to mean something")
         return _random(engine)
     return samples
 

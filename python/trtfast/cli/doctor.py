@@ -3,23 +3,70 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from trtfast import __version__, _core
 from trtfast import backend as backends
 
-from .console import console
+from .console import console, print_json
 
 __all__ = ["run_doctor"]
 
 _PACKAGES = ("numpy", "torch", "torchvision", "onnx", "onnxruntime", "opencv-python-headless")
 
 
-def run_doctor() -> bool:
+def run_doctor(as_json: bool) -> bool:
     """Print what was found, and what to do; return whether an engine can run here."""
-    console.print(f"trtfast {__version__}")
-    console.print("  " + ", ".join(f"{name} {_version_of(name)}" for name in _PACKAGES))
-
     devices, reason = _core.devices()
+    attempts = backends.find()
+    libraries = [attempt.library for attempt in attempts if attempt.library is not None]
+    advice = _advice(libraries, devices)
+    if as_json:
+        print_json(_told(devices, reason, attempts, advice))
+    else:
+        _print(devices, reason, attempts, advice)
+    return not advice
+
+
+def _told(
+    devices: list[_core.Device], reason: str, attempts: list[backends.Attempt], advice: str | None
+) -> dict[str, Any]:
+    return {
+        "trtfast": __version__,
+        "packages": {name: _version_of(name) for name in _PACKAGES},
+        "driver": _core.driver_version() or None,
+        "gpus": [
+            {
+                "index": gpu.index,
+                "name": gpu.name,
+                "compute_capability": gpu.compute_capability,
+                "memory": gpu.total_memory,
+            }
+            for gpu in devices
+        ],
+        "no_gpu": None if devices else reason,
+        "tensorrt": [
+            {
+                "product": found.product,
+                "version": found.version,
+                "generation": found.generation,
+                "path": str(found.path),
+                "supports": [g.index for g in devices if found.supports(g.compute_capability)],
+            }
+            for attempt in attempts
+            if (found := attempt.library) is not None
+        ],
+        "advice": advice,
+    }
+
+
+def _print(
+    devices: list[_core.Device], reason: str, attempts: list[backends.Attempt], advice: str | None
+) -> None:
+    console.print(f"trtfast {__version__}")
+    console.print(
+        "  " + ", ".join(f"{name} {_version_of(name) or 'not installed'}" for name in _PACKAGES)
+    )
     driver = _core.driver_version()
     supported = f"CUDA {driver // 1000}.{driver % 1000 // 10}" if driver else "none"
     console.print(f"Driver: {supported}")
@@ -30,24 +77,20 @@ def run_doctor() -> bool:
         )
     if not devices:
         console.print(f"GPU: none ({reason})")
-
-    attempts = backends.find()
     for attempt in attempts:
         console.print(f"TensorRT, {attempt.source}, {attempt.path}: {attempt.result}")
-    libraries = [attempt.library for attempt in attempts if attempt.library is not None]
-    for library in libraries:
+    for library in (attempt.library for attempt in attempts):
+        if library is None:
+            continue
         console.print(f"Found {library.product} {library.version}, generation {library.generation}")
         if library.newer_than_tested:
             console.print("  it is newer than any that was tested with this trtfast")
         for gpu in devices:
             word = "supports" if library.supports(gpu.compute_capability) else "does not list"
             console.print(f"  it {word} GPU {gpu.index}")
-
-    advice = _advice(libraries, devices)
     console.print(
         f"Next: {advice}" if advice else "All is well: engines can be built and run here."
     )
-    return not advice
 
 
 def _advice(libraries: list[_core.Library], devices: list[_core.Device]) -> str | None:
@@ -67,11 +110,11 @@ def _advice(libraries: list[_core.Library], devices: list[_core.Device]) -> str 
     return None
 
 
-def _version_of(package: str) -> str:
+def _version_of(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "not installed"
+        return None
 
 
 def _dotted(capability: int) -> str:

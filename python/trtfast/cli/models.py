@@ -110,10 +110,14 @@ def give_values(module: torch.nn.Module, size: int) -> None:
     """
     import torch
 
-    linear = [layer for layer in module.modules() if isinstance(layer, torch.nn.Linear)]
+    layers = list(module.modules())
+    heads = [each for each in layers if isinstance(each, (torch.nn.Conv2d, torch.nn.Linear))]
+    # SqueezeNet's is a convolution.
+    head = next((each for each in reversed(heads) if isinstance(each, torch.nn.Linear)), heads[-1])
+    assert head.bias is not None
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
-        for layer in module.modules():
+        for layer in layers:
             if isinstance(layer, torch.nn.BatchNorm2d):
                 assert layer.running_mean is not None
                 assert layer.running_var is not None
@@ -121,11 +125,11 @@ def give_values(module: torch.nn.Module, size: int) -> None:
                 layer.running_var.uniform_(0.5, 1.5)
                 layer.weight.uniform_(0.5, 1.5)
                 layer.bias.normal_(0, 0.1)
-        linear[-1].weight.normal_(0, 0.05)
-        linear[-1].bias.normal_(0, 0.05)
+        head.weight.normal_(0, 0.05)
+        head.bias.normal_(0, 0.05)
         deviation = module(torch.randn(1, 3, size, size)).std()
-        linear[-1].weight.mul_(3 / deviation)
-        linear[-1].bias.mul_(3 / deviation)
+        head.weight.mul_(3 / deviation)
+        head.bias.mul_(3 / deviation)
 
 
 def _download(weights: Any) -> tuple[dict[str, Any] | None, str]:

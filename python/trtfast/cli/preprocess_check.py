@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +13,7 @@ from trtfast.errors import InputError
 from trtfast.preprocess.cpu import opencv
 from trtfast.preprocess.parity import Difference, parity, picture_of, read_spec
 
-from .console import console
+from .console import console, print_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,8 +64,7 @@ def run_preprocess_check(
             "normalized": asdict(normalized),
             "preprocess": spec.to_dict(),
         }
-        # Not through the console, which would break long lines for the eye.
-        print(json.dumps({"summary": summary, "images": [_described(row) for row in rows]}))
+        print_json({"summary": summary, "images": [_described(row) for row in rows]})
         return is_within
     _print(rows)
     worst = max(rows, key=lambda row: row.found.pixels.largest)

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich.table import Table
 
 import trtfast
+from trtfast.binding import with_batch
 from trtfast.errors import InputError
 from trtfast.passport import Passport
 from trtfast.profiling.inputs import arrays_of
 from trtfast.shapes import parse
 
-from .console import console
+from .console import console, print_json, working
+from .loading import load
 from .run import read_inputs
 
 if TYPE_CHECKING:
@@ -32,33 +34,37 @@ class Wanted(NamedTuple):
     """What ``trtfast profile`` was asked for, beside the model."""
 
     inputs: Path | None
+    batch: int | None
     shapes: str
     runs: int
     onnx: Path | None
     top: int
     trace: Path | None
     as_json: bool
+    precision: str | None
     backend: str
+    device: int
 
 
 def run_profile(path: Path, wanted: Wanted) -> None:
     """Print the layers of a model that take longest."""
-    if wanted.inputs is not None and wanted.shapes:
-        raise InputError("--inputs have shapes of their own: leave --shapes out")
-    with trtfast.load(path, backend=wanted.backend) as engine:
+    if sum(map(bool, (wanted.inputs, wanted.shapes, wanted.batch))) > 1:
+        raise InputError("--inputs, --shapes and --batch each say the shapes: give one of them")
+    with load(path, wanted.precision, wanted.backend, wanted.device) as engine:
         onnx = wanted.onnx
         if onnx is None and path.suffix == ".onnx" and isinstance(engine, trtfast.Engine):
             onnx = path  # the engine is in the cache
-        report = trtfast.profile(
-            engine,  # type: ignore[arg-type]
-            _inputs(path, wanted, engine),
-            runs=wanted.runs,
-            onnx=onnx,
-        )
+        with working(f"profiling {path.name}"):
+            report = trtfast.profile(
+                engine,  # type: ignore[arg-type]
+                _inputs(path, wanted, engine),
+                runs=wanted.runs,
+                onnx=onnx,
+            )
     if wanted.trace is not None:
         report.write_trace(wanted.trace)
     if wanted.as_json:
-        print(report.to_json())  # not through the console, which would break long lines
+        print_json(report.to_dict())
         return
     _print(path, report, wanted.top)
     if wanted.trace is not None:
@@ -68,7 +74,8 @@ def run_profile(path: Path, wanted: Wanted) -> None:
 def _inputs(path: Path, wanted: Wanted, engine: InferenceEngine) -> dict[str, Any] | None:
     if wanted.inputs is not None:
         return read_inputs(wanted.inputs, engine, Passport.of(path))
-    return arrays_of(engine.inputs, parse(wanted.shapes)) if wanted.shapes else None
+    shapes = parse(wanted.shapes) or with_batch(engine.inputs, wanted.batch)
+    return arrays_of(engine.inputs, shapes) if shapes else None
 
 
 def _print(path: Path, report: ProfileReport, top: int) -> None:

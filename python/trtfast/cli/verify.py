@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.table import Table
@@ -18,7 +17,7 @@ from trtfast.preprocess.parity import read_spec
 from trtfast.rebuild import options_of
 from trtfast.verification.run import precision_of
 
-from .console import console
+from .console import console, print_json, working
 from .run import preprocess_of
 
 if TYPE_CHECKING:
@@ -61,15 +60,16 @@ def run_verify(path: Path, reference: Path, samples: Path, wanted: Wanted) -> bo
         precision = wanted.precision or precision_of(engine)
         tolerance = _tolerance(precision, wanted)
         preprocess = _preprocess(engine.inputs, known, wanted)
-        report = trtfast.verify(
-            engine,
-            reference,
-            samples,
-            precision=precision,
-            tolerance=tolerance,
-            repeats=wanted.repeats,
-            preprocess=preprocess,
-        )
+        with working("verifying"):
+            report = trtfast.verify(
+                engine,
+                reference,
+                samples,
+                precision=precision,
+                tolerance=tolerance,
+                repeats=wanted.repeats,
+                preprocess=preprocess,
+            )
         if not wanted.as_json:
             _print(path, report)
         found = None
@@ -77,20 +77,20 @@ def run_verify(path: Path, reference: Path, samples: Path, wanted: Wanted) -> bo
             options = _options(known, precision, wanted.backend)
             if calibration is not None:
                 options["calibration"] = calibration
-            found = trtfast.bisect(
-                reference,
-                samples,
-                precision=precision,
-                tolerance=tolerance,
-                preprocess=preprocess,
-                **options,
-            )
+            with working("looking for the nodes"):
+                found = trtfast.bisect(
+                    reference,
+                    samples,
+                    precision=precision,
+                    tolerance=tolerance,
+                    preprocess=preprocess,
+                    **options,
+                )
     report.record()
     lists = _write_lists(found, wanted.keep_list or path.with_suffix(".keep.txt"))
     if wanted.as_json:
-        # Not through the console, which would break long lines for the eye.
         bisected = {"bisect": found.to_dict()} if found is not None else {}
-        print(json.dumps(report.to_dict() | bisected))
+        print_json(report.to_dict() | bisected)
     elif found is not None:
         _print_bisection(found, lists)
     return report.passed

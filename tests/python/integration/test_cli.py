@@ -5,100 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
 
 import tiny
 import trtfast
+from command import Command
 from trtfast import _core
 
-COMMAND = Path(sys.executable).with_name("trtfast")
 HAS_GPU = bool(_core.devices()[0])
 without_gpu = pytest.mark.skipif(HAS_GPU, reason="there is a GPU")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cli")
-
-
-@pytest.fixture(scope="module")
-def environment(folder: Path) -> dict[str, str]:
-    """A terminal of 200 columns, and no network: weights must not make a test wait or vary."""
-    nowhere = "http://127.0.0.1:9"
-    return {
-        **{name: value for name, value in os.environ.items() if name != "TRTFAST_DEBUG"},
-        "COLUMNS": "200",
-        "HTTP_PROXY": nowhere,
-        "HTTPS_PROXY": nowhere,
-        "https_proxy": nowhere,
-        "TORCH_HOME": str(folder / "torch"),
-        "TRTFAST_CACHE_DIR": str(folder / "cache"),
-    }
-
-
-class Command:
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self.folder = folder
-        self.environment = environment
-
-    def __call__(
-        self, *arguments: str | Path, status: int = 0, **variables: str
-    ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [COMMAND, *arguments],
-            cwd=self.folder,
-            env={**self.environment, **variables},
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == status, done.stdout + done.stderr
-        return done
-
-    def fails(self, kind: str, *arguments: str | Path) -> str:
-        """Run a command that must fail in one line, and return its message."""
-        done = self(*arguments, status=1)
-        (line,) = done.stderr.strip().splitlines()
-        start = f"trtfast: {kind}: "
-        assert line.startswith(start)
-        return line.removeprefix(start)
-
-
-@pytest.fixture(scope="module")
-def trt(folder: Path, environment: dict[str, str]) -> Command:
-    return Command(folder, environment)
-
-
-@pytest.fixture(scope="module")
-def dense(folder: Path) -> Path:
-    onnx.save(tiny.dense(), folder / "dense.onnx")
-    return folder / "dense.onnx"
-
-
-@pytest.fixture(scope="module")
-def classifier(folder: Path) -> Path:
-    """A model of images, whose two outputs are the means of red and of blue."""
-    nodes = [
-        helper.make_node("GlobalAveragePool", ["image"], ["mean"], name="pool"),
-        helper.make_node("Flatten", ["mean"], ["flat"], name="flatten"),
-        helper.make_node("Gather", ["flat", "channels"], ["y"], name="choose", axis=1),
-    ]
-    channels = onnx.numpy_helper.from_array(np.array([0, 2]), "channels")
-    inputs = [tiny.value("image", "batch", 3, 32, 32)]
-    onnx.save(
-        tiny.model_of(nodes, inputs, [tiny.value("y", "batch", 2)], [channels]),
-        folder / "classifier.onnx",
-    )
-    return folder / "classifier.onnx"
 
 
 @pytest.fixture(scope="module")
@@ -154,21 +74,21 @@ def test_demo_keeps_its_files(demo: str, folder: Path) -> None:
 
 def test_demo_with_another_model_and_photograph(trt: Command, folder: Path) -> None:
     cv2.imwrite(str(folder / "noise.png"), np.random.default_rng(0).integers(0, 255, (40, 60, 3)))
-    done = trt("demo", "--model", "squeezenet1_1", "--image", "noise.png", "--precision", "bf16")
-    assert "1. PyTorch: squeezenet1_1, random weights, for SqueezeNet1_1_Weights" in done.stdout
-    assert re.search(r"3\. TensorRT: squeezenet1_1\.engine, [\d.]+ MB, bf16", done.stdout)
+    options = ("--image", "noise.png", "--precision", "bf16", "--json")
+    done = trt("demo", "--model", "squeezenet1_1", *options)
+    assert "1. PyTorch: squeezenet1_1, random weights, for SqueezeNet1_1_Weights" in done.stderr
+    assert re.search(r"3\. TensorRT: squeezenet1_1\.engine, [\d.]+ MB, bf16", done.stderr)
     assert "Traceback" not in done.stderr
+    told = json.loads(done.stdout)  # and what is told beside it is not in its way
+    assert told["model"] == "squeezenet1_1"
+    assert told["weights"].startswith("random weights, for SqueezeNet1_1_Weights")
+    assert told["largest_difference"] < 1e-2
+    assert 0 < told["seconds"]["engine"]["low"] <= told["seconds"]["engine"]["high"]
 
 
 def test_demo_of_an_unknown_model(trt: Command) -> None:
     message = trt.fails("InputError", "demo", "--model", "resnet5000")
     assert message.startswith("there is no model 'resnet5000': use efficientnet_lite0 or one of")
-
-
-def test_errors_show_their_traceback_when_asked(trt: Command) -> None:
-    done = trt("inspect", "nothing.engine", status=1, TRTFAST_DEBUG="1")
-    assert "Traceback (most recent call last)" in done.stderr
-    assert "trtfast.errors.InputError: there is no file nothing.engine" in done.stderr
 
 
 def test_help_lists_the_commands(trt: Command) -> None:

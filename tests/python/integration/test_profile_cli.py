@@ -79,7 +79,7 @@ def test_trace(folder: Path) -> None:
 
 
 def test_wrong_options() -> None:
-    with pytest.raises(InputError, match="leave --shapes out"):
+    with pytest.raises(InputError, match="give one of them"):
         profile("--inputs", "five.npy", "--shapes", "x:7x8")
     with pytest.raises(InputError, match=r"there is no file nine\.npy"):
         profile("--inputs", "nine.npy")

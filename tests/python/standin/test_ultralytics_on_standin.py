@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import fake_gpu
 import plans
 import trtfast
 from fake_gpu import FakeGpu, answer, rows
 from imagery import random_image
-from trtfast.cli.run import run_model
+from trtfast.cli.app import app
 
 METADATA = {"task": "detect", "imgsz": [4, 6], "names": {"0": "cat", "1": "dog"}, "batch": 4}
 
@@ -57,16 +58,14 @@ def test_what_the_caller_says_of_images_counts_more(plan: bytes) -> None:
         assert engine.preprocess == own
 
 
-def test_run_takes_a_classifiers_outputs_as_probabilities(
-    gpu: FakeGpu, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_run_takes_a_classifiers_outputs_as_probabilities(gpu: FakeGpu, tmp_path: Path) -> None:
     model = b"input x float32 -1,3\noutput y float32 -1,3\nop same y = affine 1 0 x\n"
     plan = fake_gpu.build(gpu.libraries["11.1"], model, tuple((count, 3) for count in (1, 1, 4)))
     metadata = {"task": "classify", "names": {"0": "cat", "1": "dog", "2": "bird"}}
     (tmp_path / "cls.engine").write_bytes(plans.of_ultralytics(plan, metadata))
     np.save(tmp_path / "x.npy", np.array([[0.25, 0.75, 0]], np.float32))
-    run_model(tmp_path / "cls.engine", [tmp_path / "x.npy"], None, 3, "auto")
-    assert [line.strip() for line in capsys.readouterr().out.splitlines()[-3:]] == [
+    done = CliRunner().invoke(app, ["run", str(tmp_path / "cls.engine"), str(tmp_path / "x.npy")])
+    assert [line.strip("█· ") for line in done.stdout.splitlines()[-3:]] == [
         "class: dog, confidence: 75.00 %, index: 1",
         "class: cat, confidence: 25.00 %, index: 0",
         "class: bird, confidence: 0.00 %, index: 2",
