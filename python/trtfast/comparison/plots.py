@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 __all__ = ["plots_of"]
 
@@ -30,8 +32,9 @@ def _plots(contenders: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
     for each in contenders:
         _line(axes, each, "batch", "median")
     axes.set(xscale="log", yscale="log")
+    _plain(axes.yaxis)
     _ticks(axes, contenders)
-    axes.legend()
+    _legend(axes)
     yield "Latency over batch size", _svg(figure)
 
     figure, axes = _figure("milliseconds", "rows in a second")
@@ -40,7 +43,9 @@ def _plots(contenders: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
         rates = [at["batch"] / at["median"] for at in each["latency"]]
         axes.plot(times, rates, marker="o", label=each["name"])
     axes.set(xscale="log", yscale="log")
-    axes.legend()
+    _plain(axes.xaxis)
+    _plain(axes.yaxis)
+    _legend(axes)
     yield "Throughput over latency", _svg(figure)
 
     yield "Error of each output", _errors(contenders)
@@ -83,7 +88,7 @@ def _parts(contender: dict[str, Any]) -> str:
         if any(width):
             axes.barh(names, width, left=left, label=part.replace("_", " "))
         left = [a + b for a, b in zip(left, width, strict=True)]
-    axes.legend()
+    _legend(axes)
     return _svg(figure, rows=len(names) + 4)
 
 
@@ -102,10 +107,21 @@ def _shortened(name: str, most: int = 60) -> str:
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
+def _legend(axes: Axes) -> None:
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))  # beside what it tells of
+
+
+def _plain(axis: Axis) -> None:
+    """Have numbers on a logarithmic axis as one writes them."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
 def _ticks(axes: Axes, contenders: list[dict[str, Any]]) -> None:
     batches = sorted({at["batch"] for each in contenders for at in each["latency"]})
     axes.set_xticks(batches, [str(batch) for batch in batches])
-    axes.minorticks_off()
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _figure(x: str, y: str) -> tuple[Figure, Axes]:
