@@ -6,7 +6,6 @@ import ctypes
 import importlib.metadata
 import os
 import platform
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,10 @@ import torch
 
 import trtfast
 from trtfast import _core, backend
+from trtfast.comparison.environment import clocks, cpu_name
 
-_QUERY = (
-    "driver_version",
-    "pstate",
-    "clocks.sm",
-    "clocks.mem",
-    "clocks.max.sm",
-    "power.draw",
-    "temperature.gpu",
-    "memory.used",
-)
+__all__ = ["allocated_bytes", "clocks", "describe", "device_bytes", "resident_bytes"]
+
 _PACKAGES = (
     "numpy",
     "onnx",
@@ -47,7 +39,7 @@ def describe() -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d %H:%M"),
         "gpu": gpu.name,
         "driver": _core.driver_version(),
-        "cpu": _cpu(),
+        "cpu": cpu_name(),
         "cores": len(os.sched_getaffinity(0)),
         "kernel": platform.release(),
         "python": platform.python_version(),
@@ -62,17 +54,6 @@ def describe() -> dict[str, Any]:
             "matmul.allow_tf32": torch.backends.cuda.matmul.allow_tf32,
         },
     }
-
-
-def clocks() -> dict[str, str]:
-    """Ask nvidia-smi for clocks, power and temperature; MHz, W, °C, MiB."""
-    command = ["nvidia-smi", f"--query-gpu={','.join(_QUERY)}", "--format=csv,noheader,nounits"]
-    try:
-        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
-    except (OSError, subprocess.SubprocessError) as error:
-        return {"unknown": str(error)}
-    values = told.stdout.splitlines()[0].split(", ")
-    return {"time": time.strftime("%H:%M:%S"), **dict(zip(_QUERY, values, strict=True))}
 
 
 def resident_bytes() -> int:
@@ -113,10 +94,3 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:  # noqa: PERF203
             continue
     return found
-
-
-def _cpu() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
