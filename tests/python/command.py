@@ -79,6 +79,8 @@ class Command:
     @contextmanager
     def begun(self, *arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
         """Start a command, to interrupt it."""
+        # A child of what a shell has put in the background would ignore Ctrl-C, as its parent does.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         with subprocess.Popen(
             [PROGRAM, *arguments],
             cwd=self.folder,
@@ -87,6 +89,7 @@ class Command:
             stderr=subprocess.PIPE,
             text=True,
         ) as process:
+            signal.signal(signal.SIGINT, before)
             try:
                 yield process
             finally:
