@@ -53,7 +53,7 @@ def check(precision: str, *, is_calibrated: bool, keep_fp16: Collection[str]) ->
     """
     if precision not in PRECISIONS:
         raise PrecisionError(
-            f"precision {precision!r} is unknown; use one of {', '.join(PRECISIONS)}"
+            f"precision {precision!r} is unknown; use one of {', '.join(PRECISIONS)}, or auto"
         )
     if precision in CALIBRATED and not is_calibrated:
         raise InputError(

@@ -36,7 +36,10 @@ def build(folder: Path, backend: str = "11.1") -> Path:
     )
 
 
-def test_the_file_is_written_and_gone_on_from(tmp_path: Path) -> None:
+def test_the_file_is_written_and_gone_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRTFAST_CACHE_DIR", str(tmp_path / "cache"))
     build(tmp_path)
     kept = tmp_path / "timing.cache"
     first = kept.read_bytes()
