@@ -383,7 +383,10 @@ class Engine(LoadedPlan):
         return Engine(self._path, **vars(self._options) | options)
 
     def close(self) -> None:
-        """Wait for the calls under way, and free the GPU's memory. May be called again."""
+        """Wait for the calls under way, and free the memory of the lanes. May be called again.
+
+        The plan's own, of its weights, goes with the object.
+        """
         self._keeper.finish()
         self._core.close()
 
