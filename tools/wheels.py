@@ -91,7 +91,9 @@ def build(pythons: dict[str, Path], folder: Path, out: Path) -> Iterator[tuple[P
     sdist = Path(builder(ROOT, Path(sys.executable), requirements).build("sdist", str(out)))
     check_sdist(sdist)
     with tarfile.open(sdist) as archive:
-        archive.extractall(folder, filter="data")
+        # Python 3.11.3 and older have no filters.
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        archive.extractall(folder)
     source = folder / sdist.name.removesuffix(".tar.gz")
 
     # One build folder for all: only the bindings depend on Python, so the rest is compiled once.
