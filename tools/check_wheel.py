@@ -24,7 +24,7 @@ LARGEST = 4_000_000  # bytes
 MODULES = {
     str(path.relative_to(ROOT / "python"))
     for path in ROOT.glob("python/trtfast/**/*")
-    if path.suffix in {".py", ".pyi", ".typed"}
+    if path.suffix in {".j2", ".py", ".pyi", ".typed"}
 }
 
 VERSIONS = "import trtfast; print(trtfast.__version__, trtfast._core.__version__)"
