@@ -383,10 +383,7 @@ class Engine(LoadedPlan):
         return Engine(self._path, **vars(self._options) | options)
 
     def close(self) -> None:
-        """Wait for the calls under way, and free the memory of the lanes. May be called again.
-
-        The plan's own, of its weights, goes with the object.
-        """
+        """Wait for calls under way, and free the lanes. Weights go with the object."""
         self._keeper.finish()
         self._core.close()
 

@@ -121,8 +121,6 @@ def compare(
             ),
             labels,
         )
-        if not run.samples:
-            raise InputError("there are no samples; expected at least one")
         contenders = run.of_model(model, first, device, compiled, stack)
         contenders |= {name: _Entry(each, _precision(name, each)) for name, each in named.items()}
         rows = {batch: rows_of(run.samples[0], first.inputs, batch) for batch in sizes}

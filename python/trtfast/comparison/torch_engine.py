@@ -12,6 +12,7 @@ import numpy as np
 from ..binding import bind, unbind
 from ..errors import InputError
 from ..spec import Closing
+from ..verification.references import called
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,15 +83,7 @@ class TorchEngine(Closing):
 
     def run(self, tensors: dict[str, torch.Tensor]) -> list[torch.Tensor]:
         """Return the module's outputs, which a GPU may still be at work on."""
-        import torch
-        from torch.utils._pytree import tree_leaves
-
-        with torch.inference_mode():
-            if tensors.keys() <= self._names:
-                found = self._module(**tensors)
-            else:
-                found = self._module(*tensors.values())
-        leaves = [leaf for leaf in tree_leaves(found) if isinstance(leaf, torch.Tensor)]
+        leaves = called(self._module, tensors, self._names)
         if len(leaves) != len(self.outputs):
             raise InputError(
                 f"the module gives {len(leaves)} tensors, and the engine {len(self.outputs)}: "
@@ -105,9 +98,9 @@ class TorchEngine(Closing):
         }
 
     def device_bytes(self, inputs: Any) -> int | None:
-        """Return what the module holds on the GPU and at most needs for a call; None elsewhere.
+        """Return what the module holds on the GPU and at most needs for a call.
 
-        Of a compiled one too, since graphs have memory of their own.
+        None on the CPU, and of a compiled one, whose graphs have memory of their own.
         """
         import torch
 

@@ -19,6 +19,8 @@ from ..reference import ReferenceEngine
 from ..spec import InferenceEngine
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     import onnx
     import torch
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
         | Iterable[Outputs]
     )
 
-__all__ = ["Reference", "Yardstick", "opened"]
+__all__ = ["Reference", "Yardstick", "called", "opened"]
 
 
 class Yardstick(ABC):
@@ -122,19 +124,11 @@ class _Module(Yardstick):
         self.name = f"{type(module).__name__} in PyTorch, {self._device or 'cpu'}"
 
     def outputs(self, inputs: Mapping[str, Array], given: Mapping[str, Array]) -> dict[str, Array]:
-        import torch
-        from torch.utils._pytree import tree_leaves
-
         from .._exported import to_numpy
 
         tensors = {name: self._tensor(array) for name, array in inputs.items()}
-        with torch.inference_mode():
-            if tensors.keys() <= self._parameters.keys():
-                found = self._module(**tensors)
-            else:
-                found = self._module(*tensors.values())
-        leaves = [to_numpy(leaf) for leaf in tree_leaves(found) if isinstance(leaf, torch.Tensor)]
-        return _numbered(leaves, given)
+        found = called(self._module, tensors, self._parameters)
+        return _numbered([to_numpy(leaf) for leaf in found], given)
 
     def _tensor(self, array: Array) -> torch.Tensor:
         import torch
@@ -143,6 +137,28 @@ class _Module(Yardstick):
             return torch.tensor(array, device=self._device)
         # The module computes in its own type, whatever the engine takes.
         return torch.tensor(array.astype(np.float64)).to(self._device, self._dtype or torch.float32)
+
+
+def called(
+    module: Callable[..., Any], tensors: Mapping[str, torch.Tensor], parameters: Collection[str]
+) -> list[torch.Tensor]:
+    """Return the tensors that a module gives, in order, in whatever it gives them.
+
+    Parameters
+    ----------
+    module : callable
+    tensors : mapping from input name to tensor
+        Given by name where the module has parameters of these names, else in order.
+    parameters : collection of str
+        Of the module's ``forward``.
+    """
+    import torch
+    from torch.utils._pytree import tree_leaves
+
+    with torch.inference_mode():
+        by_name = all(name in parameters for name in tensors)
+        found = module(**tensors) if by_name else module(*tensors.values())
+    return [leaf for leaf in tree_leaves(found) if isinstance(leaf, torch.Tensor)]
 
 
 class _Rows(Yardstick):
