@@ -34,6 +34,15 @@ bool fits(const Shape& shape, const Shape& wanted) {
                     [](auto given, auto asked) { return asked < 0 || given == asked; });
 }
 
+/// Nothing where an array is not exactly what is taken.
+std::optional<TensorView> host_view(const py::object& object, const TensorSpec& spec) {
+  const auto array = py::reinterpret_borrow<py::array>(object);
+  if (!is_ready(array) || !has_dtype(array, spec.dtype)) return std::nullopt;
+  TensorView view{static_cast<const std::byte*>(array.data()), shape_of(array), spec.dtype};
+  if (!fits(view.shape, spec.shape)) return std::nullopt;
+  return view;
+}
+
 /// The arrays of an argument in the engine's order; nothing where names or their number are wrong.
 std::optional<std::vector<py::object>> arrange(const py::object& given,
                                                const std::vector<TensorSpec>& specs,
@@ -125,10 +134,9 @@ std::optional<Arguments> read_arguments(const Engine& engine, const py::object& 
     const TensorSpec& spec = engine.inputs()[index];
     const py::object& object = (*arrays)[index];
     if (py::isinstance<py::array>(object)) {
-      const auto array = py::reinterpret_borrow<py::array>(object);
-      if (!is_ready(array) || !has_dtype(array, spec.dtype)) return std::nullopt;
-      request.inputs.push_back(
-          {static_cast<const std::byte*>(array.data()), shape_of(array), spec.dtype});
+      auto view = host_view(object, spec);
+      if (!view) return std::nullopt;
+      request.inputs.push_back(std::move(*view));
     } else if (is_on_device(object)) {
       auto view = device_view(object, "input '" + spec.name + "'", spec.dtype, engine.device(),
                               stream, arguments.junction.get());
@@ -138,8 +146,6 @@ std::optional<Arguments> read_arguments(const Engine& engine, const py::object& 
     } else {
       return std::nullopt;
     }
-    const TensorView& read = request.inputs.back();
-    if (read.memory != Memory::kDevice && !fits(read.shape, spec.shape)) return std::nullopt;
   }
   if (targets) {
     for (std::size_t index = 0; index < targets->size(); ++index) {
@@ -161,7 +167,22 @@ Deadline deadline_of(const std::optional<double>& seconds) {
   return Clock::now() + std::chrono::duration_cast<Clock::duration>(wait);
 }
 
-py::object to_results(const Engine& engine, const Arguments& arguments,
+std::optional<Arguments> read_host_arguments(const std::vector<TensorSpec>& specs,
+                                             const py::object& inputs) {
+  Arguments arguments;
+  auto arrays = arrange(inputs, specs, &arguments.form);
+  if (!arrays) return std::nullopt;
+  for (std::size_t index = 0; index < arrays->size(); ++index) {
+    if (!py::isinstance<py::array>((*arrays)[index])) return std::nullopt;
+    auto view = host_view((*arrays)[index], specs[index]);
+    if (!view) return std::nullopt;
+    arguments.request.inputs.push_back(std::move(*view));
+  }
+  arguments.keep = std::move(*arrays);
+  return arguments;
+}
+
+py::object to_results(const std::vector<TensorSpec>& specs, const Arguments& arguments,
                       std::vector<Tensor> outputs) {
   std::vector<py::object> results;
   results.reserve(outputs.size());
@@ -179,7 +200,7 @@ py::object to_results(const Engine& engine, const Arguments& arguments,
   if (arguments.form == Arguments::Form::kDict) {
     py::dict named;
     for (std::size_t index = 0; index < results.size(); ++index) {
-      named[py::str(engine.outputs()[index].name)] = results[index];
+      named[py::str(specs[index].name)] = results[index];
     }
     return named;
   }
@@ -204,6 +225,17 @@ py::dtype numpy_dtype(tensorrt::DataType dtype) {
     cached = py::dtype::from_args(source).release().ptr();
   }
   return py::reinterpret_borrow<py::dtype>(cached);
+}
+
+tensorrt::DataType dtype_of(const py::object& numpy) {
+  const py::dtype given = py::dtype::from_args(numpy);
+  // Those of ml_dtypes last, for it need not be installed where the others are enough.
+  for (const auto dtype :
+       {DataType::kFloat, DataType::kHalf, DataType::kInt32, DataType::kInt64, DataType::kInt8,
+        DataType::kUint8, DataType::kBool, DataType::kBf16, DataType::kFp8}) {
+    if (given.equal(numpy_dtype(dtype))) return dtype;
+  }
+  throw InputError("TensorRT has no equal of NumPy's dtype " + py::str(numpy).cast<std::string>());
 }
 
 }  // namespace trtfast::bindings

@@ -47,9 +47,16 @@ struct Arguments {
                                                       const py::object& out,
                                                       const std::optional<std::uintptr_t>& stream);
 
+/// The same for arrays on the host alone.
+[[nodiscard]] std::optional<Arguments> read_host_arguments(const std::vector<TensorSpec>& specs,
+                                                           const py::object& inputs);
+
 /// What infer() returns: new arrays, or those that the caller gave.
-[[nodiscard]] py::object to_results(const Engine& engine, const Arguments& arguments,
-                                    std::vector<Tensor> outputs);
+/// @param specs of the outputs.
+[[nodiscard]] py::object to_results(const std::vector<TensorSpec>& specs,
+                                    const Arguments& arguments, std::vector<Tensor> outputs);
+
+[[nodiscard]] py::dict stats_of(const CallStats& counted);
 
 /// Python's objects, kept alive by one that may end without the GIL.
 class Kept {
@@ -69,6 +76,10 @@ class Kept {
   void add(py::handle object) {
     if (std::ranges::find(objects_, object.ptr()) != objects_.end()) return;
     objects_.push_back(object.inc_ref().ptr());
+  }
+  /// The first that was kept. With the GIL.
+  [[nodiscard]] py::object front() const {
+    return py::reinterpret_borrow<py::object>(objects_.front());
   }
   void add(const Kept& others) {
     for (auto* object : others.objects_) add(object);

@@ -23,7 +23,7 @@ py::object infer(Engine& engine, const py::object& inputs, const py::object& out
     arguments->request.inputs_ready = arguments->ready();
     outputs = engine.infer(arguments->request, deadline);
   }
-  return to_results(engine, *arguments, std::move(outputs));
+  return to_results(engine.outputs(), *arguments, std::move(outputs));
 }
 
 using LayerTimes = std::vector<std::pair<py::str, double>>;
@@ -108,19 +108,12 @@ py::dict summary_of(const Histogram& histogram) {
 
 py::dict stats(const Engine& engine) {
   const Stats& counted = engine.stats();
-  py::dict told;
-  told["calls"] = counted.calls.load();
-  told["failures"] = counted.failures.load();
+  py::dict told = stats_of(counted);
   told["graph_hits"] = counted.graph_hits.load();
   told["graph_misses"] = counted.graph_misses.load();
   told["captures"] = counted.captures.load();
   told["uncapturable"] = counted.uncapturable.load();
   told["padded"] = counted.padded.load();
-  told["queue"] = summary_of(counted.queue);
-  told["compute_input"] = summary_of(counted.compute_input);
-  told["infer"] = summary_of(counted.infer);
-  told["output"] = summary_of(counted.output);
-  told["total"] = summary_of(counted.total);
   return told;
 }
 
@@ -146,6 +139,18 @@ py::dict memory(Engine& engine) {
 }
 
 }  // namespace
+
+py::dict stats_of(const CallStats& counted) {
+  py::dict told;
+  told["calls"] = counted.calls.load();
+  told["failures"] = counted.failures.load();
+  told["queue"] = summary_of(counted.queue);
+  told["compute_input"] = summary_of(counted.compute_input);
+  told["infer"] = summary_of(counted.infer);
+  told["output"] = summary_of(counted.output);
+  told["total"] = summary_of(counted.total);
+  return told;
+}
 
 void register_engine(py::module_& module) {
   py::class_<ShapeRange>(module, "ShapeRange")

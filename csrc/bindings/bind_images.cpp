@@ -11,6 +11,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/foreign.h"
+#include "bindings/images.h"
 #include "bindings/pybind.h"
 #include "cuda/device.h"
 #include "cuda/memory.h"
@@ -23,10 +24,8 @@ namespace {
 
 using images::Image;
 using images::Recipe;
-using Words = py::array_t<std::int32_t, py::array::c_style>;
 using Floats = py::array_t<float, py::array::c_style>;
 using Pixels = py::array_t<std::uint8_t, py::array::c_style>;
-using Maps = std::vector<std::pair<Words, Words>>;
 
 template <class Value, std::size_t count>
 Value named(const std::array<std::pair<const char*, Value>, count>& values,
@@ -75,13 +74,6 @@ std::shared_ptr<Recipe> make_recipe(const std::string& interpolation, const imag
                                   std::move(values));
 }
 
-/// Images, and what keeps them in place.
-struct Given {
-  std::vector<Image> images = {};
-  std::vector<py::object> keep = {};
-  std::shared_ptr<cuda::Junction> junction = {};
-};
-
 std::span<const std::int32_t> read_map(const Words& map, std::int32_t positions,
                                        std::int32_t pixels) {
   const std::span<const std::int32_t> words(map.data(), static_cast<std::size_t>(map.size()));
@@ -115,10 +107,8 @@ bool knows(const Recipe& recipe, const py::list& objects) {
   return std::all_of(objects.begin(), objects.end(), is_known);
 }
 
-/// @param geometry int32 (n, 5): for each image the height and width that it is resized to, the row
-///   and column where the result begins in that, and whether Pillow combines rows before columns;
-///   none where the recipe keeps it, as it does of images without maps.
-/// @param maps for each image, which rows and columns it shows, or none.
+}  // namespace
+
 Given read_images(const Recipe& recipe, const py::list& objects,
                   const std::optional<Words>& geometry, const Maps& maps, int device) {
   if (geometry && (geometry->ndim() != 2 || geometry->shape(1) != 5 ||
@@ -179,6 +169,8 @@ Given read_images(const Recipe& recipe, const py::list& objects,
   return given;
 }
 
+namespace {
+
 py::object infer_images(Engine& engine, const std::shared_ptr<Recipe>& recipe,
                         const py::list& objects, const std::optional<Words>& geometry,
                         const Maps& maps) {
@@ -192,7 +184,7 @@ py::object infer_images(Engine& engine, const std::shared_ptr<Recipe>& recipe,
     if (given.junction != nullptr) arguments.request.inputs_ready = &given.junction->ready();
     outputs = engine.infer(arguments.request);
   }
-  return to_results(engine, arguments, std::move(outputs));
+  return to_results(engine.outputs(), arguments, std::move(outputs));
 }
 
 std::shared_ptr<DeviceArray> preprocess(const std::shared_ptr<Recipe>& recipe,

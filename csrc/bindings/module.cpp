@@ -12,5 +12,7 @@ PYBIND11_MODULE(_core, module) {
   trtfast::bindings::register_postprocess(module);
   trtfast::bindings::register_engine(module);
   trtfast::bindings::register_images(module);
+  trtfast::bindings::register_completions(module);
   trtfast::bindings::register_async(module);
+  trtfast::bindings::register_batcher(module);
 }

@@ -30,7 +30,9 @@ void register_build(py::module_& module);
 void register_engine(py::module_& module);
 void register_images(py::module_& module);
 void register_arrays(py::module_& module);
+void register_completions(py::module_& module);
 void register_async(py::module_& module);
+void register_batcher(py::module_& module);
 void register_postprocess(py::module_& module);
 
 /// The Python exception of an error that a call on another thread ended with.
@@ -39,6 +41,10 @@ void register_postprocess(py::module_& module);
 /// The numpy.dtype of a TensorRT dtype; bfloat16 and float8 are those of ml_dtypes.
 /// @throws InputError for a dtype that NumPy has no equal for.
 [[nodiscard]] py::dtype numpy_dtype(tensorrt::DataType dtype);
+
+/// The TensorRT dtype of a numpy.dtype.
+/// @throws InputError for a dtype that TensorRT has no equal for.
+[[nodiscard]] tensorrt::DataType dtype_of(const py::object& numpy);
 
 /// Text of TensorRT's, or of a model's, which need not be UTF-8: what is none is replaced.
 [[nodiscard]] inline py::str decoded(std::string_view text) {

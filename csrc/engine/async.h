@@ -4,7 +4,6 @@
 
 #include <condition_variable>
 #include <cstdint>
-#include <exception>
 #include <functional>
 #include <list>
 #include <mutex>
@@ -17,11 +16,6 @@ namespace trtfast {
 
 class AsyncCalls {
  public:
-  /// What came of a call: its outputs, or why there are none.
-  struct Outcome {
-    std::vector<Tensor> outputs;
-    std::exception_ptr error;
-  };
   /// Runs a request on a lane that it gets when the place's turn has come.
   using Run = std::function<std::vector<Tensor>(const Request&, LanePool::Place, const Deadline&,
                                                 Timeline&)>;

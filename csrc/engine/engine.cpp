@@ -55,7 +55,7 @@ void find_pinned(Request& request, const std::vector<TensorSpec>& outputs) {
     }
   };
   for (auto& input : request.inputs) {
-    if (input.images == nullptr) find(input, input.dtype);
+    if (input.data != nullptr) find(input, input.dtype);
   }
   for (std::size_t index = 0; index < request.outputs.size(); ++index) {
     find(request.outputs[index], outputs[index].dtype);
@@ -94,7 +94,12 @@ Engine::Engine(const std::shared_ptr<const tensorrt::Library>& library,
             cuda::release_on(plan_->device(), [&lane] { lane.reset(); });
           },
           checked_lanes(options.lanes), options.max_queue),
-      async_(std::bind_front(&Engine::run, this), checked_lanes(options.lanes)) {
+      async_(
+          [this](const Request& request, LanePool::Place place, const Deadline& deadline,
+                 Timeline& times) {
+            return run([&] { return &request; }, std::move(place), deadline, times);
+          },
+          checked_lanes(options.lanes)) {
   if (options.lane.pad_to_bucket) check_paddable(*plan_);
 }
 
@@ -144,7 +149,7 @@ std::vector<Tensor> Engine::infer(Request request, const Deadline& deadline) {
   Timeline times;
   check(request);
   find_pinned(request, outputs());
-  return run(request, pool_.enter(), deadline, times);
+  return run([&] { return &request; }, pool_.enter(), deadline, times);
 }
 
 std::uint64_t Engine::infer_async(Request request, const Deadline& deadline,
@@ -155,15 +160,28 @@ std::uint64_t Engine::infer_async(Request request, const Deadline& deadline,
       std::move(request), [this] { return pool_.enter(); }, deadline, std::move(done));
 }
 
-std::vector<Tensor> Engine::run(const Request& request, LanePool::Place place,
-                                const Deadline& deadline, Timeline& times) {
+void Engine::infer_batch(const std::function<const Request*()>& make, Timeline& times) {
+  cuda::check_not_stale();
+  const auto checked = [&] {
+    const Request* request = make();
+    if (request != nullptr) check(*request);
+    return request;
+  };
+  static_cast<void>(run(checked, pool_.enter_any_queue(), {}, times));
+}
+
+template <class Make>
+std::vector<Tensor> Engine::run(const Make& make, LanePool::Place place, const Deadline& deadline,
+                                Timeline& times) {
   cuda::Trace trace(traced_as_);
   trace.part("queue");
   try {
     const auto lane = std::move(place).lease(deadline);
     times.started = Clock::now();
+    const Request* request = make();
+    if (request == nullptr) return {};
     const cuda::DeviceGuard guard(plan_->device());
-    auto outputs = lane->run(request, times, trace);
+    auto outputs = lane->run(*request, times, trace);
     times.done = Clock::now();
     stats_.add(times);
     return outputs;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -64,6 +65,11 @@ class Engine {
   std::uint64_t infer_async(Request request, const Deadline& deadline, AsyncCalls::Done done);
   bool cancel(std::uint64_t number) { return async_.cancel(number); }
 
+  /// Runs a batch that is made up only once there is a lane for it.
+  /// @param make the request, with `shares`; null for none.
+  /// @throws what infer() does, but for QueueFullError
+  void infer_batch(const std::function<const Request*()>& make, Timeline& times);
+
   /// A request to run the engine, which must have one input, on images.
   /// @param batch lives until the request has been run.
   /// @throws InputError if that input is of another kind.
@@ -88,7 +94,8 @@ class Engine {
 
  private:
   void check(const Request& request) const;
-  [[nodiscard]] std::vector<Tensor> run(const Request& request, LanePool::Place place,
+  template <class Make>
+  [[nodiscard]] std::vector<Tensor> run(const Make& make, LanePool::Place place,
                                         const Deadline& deadline, Timeline& times);
 
   std::shared_ptr<const Plan> plan_;

@@ -35,6 +35,7 @@ struct Request {
   std::optional<cudaStream_t> stream = {};
   const cuda::Event* inputs_ready = nullptr;  // what has to happen on the device before
   bool exact_shapes = false;                  // a warm-up: not padded, and kept
+  std::span<const Share> shares = {};         // who gets the outputs, if not the caller of run()
 };
 
 struct LaneOptions {

@@ -28,6 +28,13 @@ void check_shape(const TensorSpec& spec, const OutputView& given, const Shape& s
                    " for these inputs, and the array given for it " + str(given.shape));
 }
 
+void gather(std::byte* to, const TensorView& input, std::size_t bytes) {
+  for (const auto& piece : input.pieces) {
+    if (piece.bytes > 0) std::memcpy(to + piece.at, piece.source, piece.bytes);
+  }
+  if (input.pieces.empty() && bytes > 0) std::memcpy(to, input.data, bytes);
+}
+
 /// What TensorRT has told of an output whose shape depends on data.
 void check_found(const TensorSpec& spec, const Slot& slot, const OutputView* given) {
   if (!slot.told) throw Error("TensorRT did not tell the shape of output '" + spec.name + "'");
@@ -128,12 +135,14 @@ void Lane::copy_in(Run& run) {
     const std::size_t bytes = byte_size(input.shape, spec.dtype);
     const std::size_t padding = byte_size(run.shapes[index], spec.dtype) - bytes;
     if (run.source(index) != nullptr) {  // the run sends it, from where it has to be first
-      if (bytes > 0) std::memcpy(slot.pinned.data(), input.data, bytes);
+      gather(slot.pinned.data(), input, bytes);
       if (padding > 0) std::memset(slot.pinned.data() + bytes, 0, padding);
       continue;
     }
     if (input.images != nullptr) {
       send_images(slot, input, run.stream);
+    } else if (!input.pieces.empty()) {
+      send(target, slot.pinned.data(), input.pieces, bytes, run.stream, options_.wait);
     } else if (input.memory == Memory::kPageable) {
       send(target, slot.pinned.data(), input.data, bytes, run.stream, options_.wait);
     } else {
@@ -196,6 +205,11 @@ std::vector<Tensor> Lane::collect(Run& run) {
     const auto* given = run.view(index);
     result.device.set_last_user(run.request.stream.value_or(nullptr));
     if (!run.is_staged(index) && !plan_->outputs()[index].on_host) continue;
+    if (!run.request.shares.empty()) {
+      deal(run.request.shares, plan_->outputs()[index].name, outputs_[index].pinned.data(),
+           result.shape, result.dtype, options_.wait);
+      continue;
+    }
     const std::size_t bytes = byte_size(result.shape, result.dtype);
     std::byte* target = given != nullptr ? given->data : nullptr;
     if (target == nullptr) {

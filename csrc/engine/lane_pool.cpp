@@ -25,8 +25,6 @@ void LanePool::check_open() const {
   if (closed_) throw ClosedError("the engine is closed: load it again");
 }
 
-LanePool::Place LanePool::enter() { return enter(max_queue_); }
-
 LanePool::Place LanePool::enter(std::optional<std::size_t> max_queue) {
   auto turn = std::make_unique<Place::Turn>();
   const std::scoped_lock lock(mutex_);
@@ -116,7 +114,7 @@ void LanePool::for_each(const std::function<void(Lane&)>& function) {
   // All are held until the end, so that none is met twice.
   std::vector<Lease> leases;
   for (std::size_t lane = 0; lane < limit_; ++lane) {
-    leases.push_back(enter(std::nullopt).lease());
+    leases.push_back(enter_any_queue().lease());
     function(*leases.back().operator->());
   }
 }

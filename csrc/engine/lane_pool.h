@@ -68,7 +68,11 @@ class LanePool {
   };
 
   /// @throws QueueFullError, ClosedError
-  [[nodiscard]] Place enter();
+  [[nodiscard]] Place enter() { return enter(max_queue_); }
+
+  /// For those whose number is bounded elsewhere.
+  /// @throws ClosedError
+  [[nodiscard]] Place enter_any_queue() { return enter(std::nullopt); }
 
   /// Every lane, one after the other, made if need be: for what has to be done to each.
   void for_each(const std::function<void(Lane&)>& function);

@@ -69,7 +69,7 @@ void Histogram::reset() noexcept {
   largest_.store(0, std::memory_order_relaxed);
 }
 
-void Stats::add(const Timeline& times) noexcept {
+void CallStats::add(const Timeline& times) noexcept {
   calls.fetch_add(1, std::memory_order_relaxed);
   queue.add(times.started - times.asked);
   compute_input.add(times.sent - times.started);
@@ -78,12 +78,16 @@ void Stats::add(const Timeline& times) noexcept {
   total.add(times.done - times.asked);
 }
 
+void CallStats::reset() noexcept {
+  for (auto* count : {&calls, &failures}) count->store(0, std::memory_order_relaxed);
+  for (auto* part : {&queue, &compute_input, &infer, &output, &total}) part->reset();
+}
+
 void Stats::reset() noexcept {
-  for (auto* count :
-       {&calls, &failures, &graph_hits, &graph_misses, &captures, &uncapturable, &padded}) {
+  CallStats::reset();
+  for (auto* count : {&graph_hits, &graph_misses, &captures, &uncapturable, &padded}) {
     count->store(0, std::memory_order_relaxed);
   }
-  for (auto* part : {&queue, &compute_input, &infer, &output, &total}) part->reset();
 }
 
 }  // namespace trtfast

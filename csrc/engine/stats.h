@@ -51,14 +51,9 @@ struct Timeline {
   Clock::time_point done;      // and where the caller wants them
 };
 
-struct Stats {
+struct CallStats {
   std::atomic<std::uint64_t> calls = 0;
   std::atomic<std::uint64_t> failures = 0;
-  std::atomic<std::uint64_t> graph_hits = 0;    // runs that were one launch of a graph
-  std::atomic<std::uint64_t> graph_misses = 0;  // runs that were submitted layer by layer
-  std::atomic<std::uint64_t> captures = 0;
-  std::atomic<std::uint64_t> uncapturable = 0;  // captures that failed
-  std::atomic<std::uint64_t> padded = 0;        // calls that ran in a larger bucket
   Histogram queue;
   Histogram compute_input;
   Histogram infer;
@@ -66,6 +61,16 @@ struct Stats {
   Histogram total;
 
   void add(const Timeline& times) noexcept;
+  void reset() noexcept;
+};
+
+struct Stats : CallStats {
+  std::atomic<std::uint64_t> graph_hits = 0;    // runs that were one launch of a graph
+  std::atomic<std::uint64_t> graph_misses = 0;  // runs that were submitted layer by layer
+  std::atomic<std::uint64_t> captures = 0;
+  std::atomic<std::uint64_t> uncapturable = 0;  // captures that failed
+  std::atomic<std::uint64_t> padded = 0;        // calls that ran in a larger bucket
+
   void reset() noexcept;
 };
 

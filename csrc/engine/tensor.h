@@ -3,7 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -59,13 +61,22 @@ namespace images {
 class Batch;
 }
 
-/// A contiguous tensor of the caller's; or images that become one on the GPU.
+/// What goes to a place in a buffer.
+struct Piece {
+  std::size_t at;
+  const std::byte* source;
+  std::size_t bytes;
+};
+
+/// A contiguous tensor of the caller's; or what becomes one on its way to the GPU.
 struct TensorView {
   const std::byte* data;
   Shape shape;
   DataType dtype;
   Memory memory = Memory::kPageable;
-  const images::Batch* images = nullptr;  // if set, there is no `data`
+  // If one of these is set, there is no `data`.
+  const images::Batch* images = nullptr;  // what the GPU makes it of
+  std::span<const Piece> pieces = {};     // of pageable memory, that lie one after the other in it
 };
 
 /// Memory of the caller's that an output goes to.
@@ -82,6 +93,18 @@ struct Tensor {
   Shape shape;
   DataType dtype{};
   cuda::PooledMemory device = {};
+};
+
+/// What came of a call: its outputs, or why there are none.
+struct Outcome {
+  std::vector<Tensor> outputs;
+  std::exception_ptr error;
+};
+
+/// Rows of a batch that belong to one of those who share it.
+struct Share {
+  std::int64_t rows;
+  std::vector<Tensor>* outputs;  // where a tensor is added for each output of the batch
 };
 
 }  // namespace trtfast

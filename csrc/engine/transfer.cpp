@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -15,6 +16,7 @@
 #endif
 
 #include "cuda/check.h"
+#include "error.h"
 
 namespace trtfast {
 namespace {
@@ -268,6 +270,27 @@ void copy(std::byte* to, const std::byte* from, std::size_t bytes, cuda::Wait wa
   }
   const Piece whole{0, from, bytes};
   Crew::instance().run(job_of(to, {&whole, 1}, bytes), wait, [](std::size_t) {});
+}
+
+void deal(std::span<const Share> shares, const std::string& name, const std::byte* from,
+          const Shape& shape, DataType dtype, cuda::Wait wait) {
+  std::int64_t rows = 0;
+  for (const auto& share : shares) rows += share.rows;
+  if (shape.empty() || shape.front() != rows) {
+    throw InputError("output '" + name + "' has the shape " + str(shape) + " for a batch of " +
+                     std::to_string(rows) +
+                     ": only outputs with a row for each of the inputs' can be shared");
+  }
+  for (const auto& share : shares) {
+    Tensor& part = share.outputs->emplace_back();
+    part.shape = shape;
+    part.shape.front() = share.rows;
+    part.dtype = dtype;
+    const std::size_t bytes = byte_size(part.shape, dtype);
+    part.data = std::make_unique_for_overwrite<std::byte[]>(bytes);
+    copy(part.data.get(), from, bytes, wait);
+    from += bytes;
+  }
 }
 
 }  // namespace trtfast

@@ -1,4 +1,4 @@
-// Copies between a caller's pageable memory and page-locked memory: in chunks, so that the GPU
+// Copies between callers' pageable memory and page-locked memory: in chunks, so that the GPU
 // fetches one while the next is copied, and by several threads where there is much to copy.
 #pragma once
 
@@ -6,8 +6,10 @@
 
 #include <cstddef>
 #include <span>
+#include <string>
 
 #include "cuda/event.h"
+#include "engine/tensor.h"
 
 namespace trtfast {
 
@@ -17,13 +19,6 @@ namespace trtfast {
 void send(std::byte* device, std::byte* pinned, const std::byte* source, std::size_t bytes,
           cudaStream_t stream, cuda::Wait wait);
 
-/// What goes to a place in a buffer.
-struct Piece {
-  std::size_t at;
-  const std::byte* source;
-  std::size_t bytes;
-};
-
 /// The same for a whole buffer, from several sources.
 /// @param pieces in the order of their places. What lies between them is sent as `pinned` has it.
 /// @param bytes of the buffer.
@@ -32,5 +27,11 @@ void send(std::byte* device, std::byte* pinned, std::span<const Piece> pieces, s
 
 /// Copies on the host.
 void copy(std::byte* to, const std::byte* from, std::size_t bytes, cuda::Wait wait);
+
+/// Copies an output of a batch to those who share it.
+/// @param name the output's.
+/// @throws InputError if it has not just the rows that they share.
+void deal(std::span<const Share> shares, const std::string& name, const std::byte* from,
+          const Shape& shape, DataType dtype, cuda::Wait wait);
 
 }  // namespace trtfast

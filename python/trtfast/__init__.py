@@ -29,6 +29,7 @@ from .spec import InferenceEngine, ShapeRange, TensorSpec
 
 if TYPE_CHECKING:
     from ._core import DeviceArray, __version__
+    from .batcher import Batcher
     from .benchmarking import BenchmarkReport, benchmark
     from .bisection import BisectReport, bisect
     from .comparison import CompareReport, compare
@@ -43,10 +44,12 @@ if TYPE_CHECKING:
     from .preprocess import Preprocess, read_image
     from .profiling import ProfileReport, profile
     from .reference import ReferenceEngine
-    from .report import EngineStats, LayerTime, MemoryReport
+    from .report import BatcherStats, EngineStats, LayerTime, MemoryReport
     from .verification import Tolerance, VerifyReport, verify
 
 __all__ = [
+    "Batcher",
+    "BatcherStats",
     "BenchmarkReport",
     "BisectReport",
     "BuildError",
@@ -103,6 +106,8 @@ __all__ = [
 
 # NumPy alone takes as long to import as a service may take to start: these come when first used.
 _LAZY = {
+    "Batcher": "batcher",
+    "BatcherStats": "report",
     "BenchmarkReport": "benchmarking",
     "BisectReport": "bisection",
     "Calibration": "precision.ranges",

@@ -13,6 +13,7 @@ import typing
 import typing_extensions
 
 __all__: list[str] = [
+    "Batcher",
     "BuildResult",
     "Device",
     "DeviceArray",
@@ -291,6 +292,83 @@ class PendingCall:
         """
         Takes the call back; False where it has begun.
         """
+
+class Batcher:
+    """
+    Gathers requests into batches.
+    """
+    def __init__(
+        self,
+        engine: Engine | None,
+        callable: collections.abc.Callable | None,
+        *,
+        inputs: collections.abc.Sequence[
+            tuple[
+                str, typing.Any, collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]
+            ]
+        ],
+        outputs: collections.abc.Sequence[
+            tuple[
+                str, typing.Any, collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]
+            ]
+        ],
+        max_batch_size: typing.SupportsInt | typing.SupportsIndex,
+        max_queue_delay: typing.SupportsFloat | typing.SupportsIndex,
+        preferred: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        max_queue: typing.SupportsInt | typing.SupportsIndex | None,
+        threads: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    def close(self) -> None: ...
+    def infer(
+        self, inputs: typing.Any, deadline: typing.SupportsFloat | typing.SupportsIndex | None
+    ) -> typing.Any:
+        """
+        Waits for the answer; None where inputs are not exactly what the engine takes.
+        """
+    def infer_async(
+        self,
+        inputs: typing.Any,
+        future: typing.Any,
+        deadline: typing.SupportsFloat | typing.SupportsIndex | None,
+    ) -> PendingCall | None:
+        """
+        Begins a request; None where inputs are not exactly what the engine takes.
+        """
+    def infer_images(
+        self,
+        recipe: ImageRecipe,
+        images: list,
+        geometry: numpy.typing.NDArray[numpy.int32] | None,
+        maps: collections.abc.Sequence[
+            tuple[
+                typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+                typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+            ]
+        ],
+        deadline: typing.SupportsFloat | typing.SupportsIndex | None,
+    ) -> typing.Any:
+        """
+        Waits for the answer to images, as the engine takes them.
+        """
+    def infer_images_async(
+        self,
+        recipe: ImageRecipe,
+        images: list,
+        geometry: numpy.typing.NDArray[numpy.int32] | None,
+        maps: collections.abc.Sequence[
+            tuple[
+                typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+                typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+            ]
+        ],
+        future: typing.Any,
+        deadline: typing.SupportsFloat | typing.SupportsIndex | None,
+    ) -> PendingCall:
+        """
+        Begins a request with images.
+        """
+    def reset_stats(self) -> None: ...
+    def stats(self) -> dict: ...
 
 def build(
     library: Library,

@@ -5,6 +5,7 @@ All engines share these functions, so the same call is right, or wrong, on each 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence, ValuesView
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias, TypeVar
 
@@ -29,6 +30,7 @@ __all__ = [
     "joined",
     "keep_stream",
     "largest_batch",
+    "padded",
     "sets_of",
     "shapes_of",
     "stream_handle",
@@ -321,6 +323,14 @@ def largest_batch(spec: TensorSpec) -> int:
     if spec.shape[0] >= 0:
         return spec.shape[0]
     return max(allowed.max[0] for allowed in spec.profiles)
+
+
+def padded(spec: TensorSpec) -> TensorSpec:
+    """Return an input's specification where rows are added to what is given: any number fits."""
+    if not spec.profiles or spec.shape[0] >= 0:
+        return spec
+    ranges = (dataclasses.replace(r, min=(0, *r.min[1:])) for r in spec.profiles)
+    return dataclasses.replace(spec, profiles=tuple(ranges))
 
 
 def joined(parts: Sequence[Outputs], specs: Sequence[TensorSpec]) -> Outputs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from .futures import InferenceFuture
     from .preprocess import Preprocess
     from .preprocess.images import Images
-    from .spec import Array, Outputs, TensorSpec
+    from .spec import Array, Outputs
 
 __all__ = ["Engine"]
 
@@ -123,7 +122,7 @@ class Engine(LoadedPlan):
         if self.passport is not None:
             self.passport.check_measured(self.gpu, self.tensorrt)
         # What a call may give: where rows are added, any number of them up to the largest.
-        self._accepted = tuple(map(_padded, self._inputs)) if pad_to_bucket else self._inputs
+        self._accepted = tuple(map(binding.padded, self._inputs)) if pad_to_bucket else self._inputs
 
     @overload
     def infer(
@@ -212,7 +211,11 @@ class Engine(LoadedPlan):
         ------
         InputError, QueueFullError, ClosedError
         """
-        return futures.start(self, inputs, deadline)
+        return futures.begin(
+            lambda given, future: _core.infer_async(self._core, given, future, deadline),
+            inputs,
+            self._prepare,
+        )
 
     def empty_input(self, shapes: Shapes = None) -> Any:
         """Return page-locked arrays to fill with inputs, which reach the GPU without a copy.
@@ -391,10 +394,3 @@ class Engine(LoadedPlan):
         """Return inputs as the core takes them, cast and copied; or tell their fault."""
         bound = binding.bind(inputs, self._accepted)
         return bound if isinstance(inputs, Mapping) else tuple(bound.values())
-
-
-def _padded(spec: TensorSpec) -> TensorSpec:
-    if not spec.profiles or spec.shape[0] >= 0:
-        return spec
-    ranges = (dataclasses.replace(r, min=(0, *r.min[1:])) for r in spec.profiles)
-    return dataclasses.replace(spec, profiles=tuple(ranges))

@@ -15,9 +15,7 @@ from .errors import DeadlineExceededError
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from .engine import Engine
-
-__all__ = ["InferenceFuture", "start", "start_on"]
+__all__ = ["InferenceFuture", "begin", "start_on", "start_pump"]
 
 logger = logging.getLogger("trtfast")
 
@@ -48,16 +46,24 @@ class InferenceFuture(concurrent.futures.Future[Any]):
         return asyncio.wrap_future(self).__await__()
 
 
-def start(engine: Engine, inputs: Any, deadline: float | None) -> InferenceFuture:
-    """Begin a call of an engine."""
+def begin(
+    begin_with: Callable[[Any, InferenceFuture], _core.PendingCall | None],
+    inputs: Any,
+    prepare: Callable[[Any], Any],
+) -> InferenceFuture:
+    """Begin a call that the core runs, whose inputs may have to be prepared."""
     _pump.start()
     future = InferenceFuture()
-    core = engine._core  # noqa: SLF001 - this is the engine's own module
-    call = _core.infer_async(core, inputs, future, deadline)
+    call = begin_with(inputs, future)
     if call is None:
-        call = _core.infer_async(core, engine._prepare(inputs), future, deadline)  # noqa: SLF001
+        call = begin_with(prepare(inputs), future)
     future._call = call  # noqa: SLF001
     return future
+
+
+def start_pump() -> None:
+    """Have the futures that are given to the core completed."""
+    _pump.start()
 
 
 def start_on(

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-__all__ = ["EngineStats", "LaneMemory", "LayerTime", "MemoryReport", "Times"]
+__all__ = ["BatcherStats", "EngineStats", "LaneMemory", "LayerTime", "MemoryReport", "Times"]
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,56 @@ class EngineStats:
     @classmethod
     def of(cls, counted: Mapping[str, Any]) -> Self:
         """Make it from what the core has counted."""
-        values: dict[str, Any] = {
-            name: Times(**value) if isinstance(value, dict) else value
-            for name, value in counted.items()
-        }
-        return cls(**values)
+        return cls(**_with_times(counted))
+
+
+@dataclass(frozen=True)
+class BatcherStats:
+    """What a batcher has counted, by request.
+
+    The parts of a request are those of Triton's statistics; `rows` and `executions` are Triton's
+    counts of inferences and of executions.
+
+    Attributes
+    ----------
+    calls, failures : int
+        Requests that were answered, and that failed, also as they came too late.
+    rows : int
+        Of the requests that were answered.
+    executions : int
+        Batches that were run.
+    batch_sizes : dict of int to int
+        How many of them had how many rows.
+    waiting : int
+        Requests that wait now.
+    rejected, expired, cancelled : int
+        Requests that found the queue full, whose deadline passed before they were run, and that
+        were taken back.
+    queue : Times
+        From a request's arrival until its batch had a lane.
+    compute_input, infer, output, total : Times
+        As in :class:`EngineStats`, of its batch.
+    """
+
+    calls: int
+    failures: int
+    rows: int
+    executions: int
+    batch_sizes: dict[int, int]
+    waiting: int
+    rejected: int
+    expired: int
+    cancelled: int
+    queue: Times
+    compute_input: Times
+    infer: Times
+    output: Times
+    total: Times
+
+    @classmethod
+    def of(cls, counted: Mapping[str, Any]) -> Self:
+        """Make it from what the core has counted."""
+        return cls(**_with_times(counted))
 
 
 @dataclass(frozen=True)
@@ -142,3 +187,8 @@ class MemoryReport:
         """Make it from what the core holds."""
         lanes = tuple(LaneMemory(**lane) for lane in held["lanes"])
         return cls(plan, held["shared_activations"], lanes)
+
+
+def _with_times(counted: Mapping[str, Any]) -> dict[str, Any]:
+    parts = ("queue", "compute_input", "infer", "output", "total")
+    return {**counted, **{part: Times(**counted[part]) for part in parts}}

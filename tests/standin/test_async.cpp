@@ -26,7 +26,7 @@ using trtfast::QueueFullError;
 class Outcomes {
  public:
   [[nodiscard]] AsyncCalls::Done of(const std::string& call) {
-    return [this, call](const AsyncCalls::Outcome& outcome) {
+    return [this, call](const trtfast::Outcome& outcome) {
       {
         const std::scoped_lock lock(mutex_);
         told_[call].push_back(text_of(outcome));
@@ -50,7 +50,7 @@ class Outcomes {
   }
 
  private:
-  static std::string text_of(const AsyncCalls::Outcome& outcome) {
+  static std::string text_of(const trtfast::Outcome& outcome) {
     try {
       if (outcome.error) std::rethrow_exception(outcome.error);
       return testing::PrintToString(values_of(outcome.outputs.at(0)));
@@ -213,7 +213,7 @@ TEST_P(AsyncOnStandin, AnOutcomeMayBeginTheNextCall) {
   std::atomic<int> right_ones = 0;
   std::atomic<int> calls = 0;
   AsyncCalls::Done done;
-  done = [&](const AsyncCalls::Outcome& outcome) {
+  done = [&](const trtfast::Outcome& outcome) {
     if (!outcome.error && values_of(outcome.outputs[0]) == twice(input)) ++right_ones;
     if (calls + 1 < kCalls) engine->infer_async(request_of(input), {}, done);
     ++calls;
@@ -260,7 +260,7 @@ TEST_P(AsyncOnStandin, ManyThreadsMixBothKindsOfCalls) {
           for (const Values& input : inputs[thread]) {
             if (is_right(*engine, input)) ++right_ones;
             const auto number =
-                engine->infer_async(request_of(input), {}, [&](const AsyncCalls::Outcome& outcome) {
+                engine->infer_async(request_of(input), {}, [&](const trtfast::Outcome& outcome) {
                   if (!outcome.error && values_of(outcome.outputs[0]) == twice(input)) {
                     ++right_ones;
                   }

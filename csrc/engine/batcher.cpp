@@ -1,0 +1,381 @@
+#include "engine/batcher.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <iterator>
+#include <string>
+#include <utility>
+
+#include "error.h"
+
+namespace trtfast {
+namespace {
+
+/// Whether the items of a batch may be at fault for an error, and not what runs them.
+bool may_be_of_an_item(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const CudaError&) {
+    return false;
+  } catch (const OutOfMemoryError&) {
+    return false;
+  } catch (const ClosedError&) {
+    return false;
+  } catch (const Error&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
+bool is_late(const BatchItem& item, Clock::time_point now) {
+  return item.deadline && *item.deadline <= now;
+}
+
+std::exception_ptr lateness() {
+  return std::make_exception_ptr(
+      DeadlineExceededError("the request's deadline passed before its batch began, and it was not "
+                            "run: give it more time, or the engine more lanes"));
+}
+
+}  // namespace
+
+/// Requests that fit into one batch, in the order of their arrival.
+struct Batcher::Group {
+  std::shared_ptr<const images::Recipe> recipe;
+  std::vector<Shape> shapes;  // of the inputs; their rows count for nothing
+  std::list<Item> items = {};
+  std::int64_t rows = 0;
+  std::int64_t claims = 0;  // threads that are about to take a batch of it
+
+  [[nodiscard]] bool takes(const BatchItem& item) const {
+    const auto alike = [](const TensorView& input, const Shape& shape) {
+      return std::equal(input.shape.begin() + 1, input.shape.end(), shape.begin() + 1, shape.end());
+    };
+    return recipe == item.recipe && std::ranges::equal(item.inputs, shapes, alike);
+  }
+};
+
+void BatcherStats::reset() noexcept {
+  CallStats::reset();
+  for (auto* count : {&rows, &executions, &rejected, &expired, &cancelled}) {
+    count->store(0, std::memory_order_relaxed);
+  }
+}
+
+Batcher::Batcher(std::unique_ptr<BatchRunner> runner, BatcherOptions options)
+    : runner_(std::move(runner)), options_(std::move(options)), process_(getpid()) {
+  if (options_.max_batch_size < 1) {
+    throw InputError("max_batch_size must be 1 or more, not " +
+                     std::to_string(options_.max_batch_size));
+  }
+  std::ranges::sort(options_.preferred);
+  for (const auto size : options_.preferred) {
+    if (size < 1 || size > options_.max_batch_size) {
+      throw InputError("preferred_batch_sizes must lie between 1 and max_batch_size=" +
+                       std::to_string(options_.max_batch_size) + ", and " + std::to_string(size) +
+                       " does not");
+    }
+  }
+}
+
+Batcher::~Batcher() { close(); }
+
+bool Batcher::is_orphan() const noexcept { return getpid() != process_; }
+
+std::vector<Tensor> Batcher::infer(const Item& item) {
+  // Shared: who tells it is not done with it when the one who waits goes on.
+  struct Wait {
+    std::atomic<std::uint32_t> told = 0;
+    Outcome outcome;
+  };
+  const auto wait = std::make_shared<Wait>();
+  item->done = [wait](Outcome outcome) {
+    wait->outcome = std::move(outcome);
+    wait->told.store(1, std::memory_order_release);
+    wait->told.notify_one();
+  };
+  add(item);
+  wait->told.wait(0, std::memory_order_acquire);
+  if (wait->outcome.error) std::rethrow_exception(wait->outcome.error);
+  return std::move(wait->outcome.outputs);
+}
+
+void Batcher::add(const Item& item) {
+  for (const auto& input : item->inputs) {
+    if (input.shape.empty() || input.shape.front() != item->inputs.front().shape.front()) {
+      throw InputError("all inputs of a request must have the same number of rows, not " +
+                       str(item->inputs.front().shape) + " and " + str(input.shape));
+    }
+  }
+  const std::int64_t rows = item->rows();
+  if (rows < 1 || rows > options_.max_batch_size) {
+    throw InputError("a request has " + std::to_string(rows) + " rows; expected 1 to " +
+                     std::to_string(options_.max_batch_size) +
+                     ", the largest batch: split it, or give the batcher a larger max_batch_size");
+  }
+  if (is_orphan()) {
+    throw Error(
+        "this process was forked after the batcher was made, whose threads stayed with "
+        "the parent: make the batcher in this process");
+  }
+  const std::scoped_lock lock(mutex_);
+  if (closed_) throw ClosedError("the batcher is closed: make another");
+  if (options_.max_queue && waiting_ >= *options_.max_queue) {
+    stats_.rejected.fetch_add(1, std::memory_order_relaxed);
+    throw QueueFullError("max_queue=" + std::to_string(*options_.max_queue) +
+                         " requests wait already: try again later, or give the batcher a longer "
+                         "queue or the engine more lanes");
+  }
+  while (threads_.size() < options_.threads) threads_.emplace_back([this] { work(); });
+  if (item->deadline && !watcher_.joinable()) watcher_ = std::thread([this] { watch(); });
+  auto group = std::ranges::find_if(groups_, [&](const Group& of) { return of.takes(*item); });
+  if (group == groups_.end()) {
+    group = groups_.emplace(groups_.end(), Group{item->recipe, {}});
+    for (const auto& input : item->inputs) group->shapes.push_back(input.shape);
+  }
+  group->items.push_back(item);
+  group->rows += rows;
+  ++waiting_;
+  if (item->deadline && *item->deadline < watched_) sooner_.notify_one();
+  // Between its first request and the one that makes it due, a group has its thread already.
+  const std::int64_t unclaimed = group->rows - (group->claims * options_.max_batch_size);
+  if (unclaimed > 0 && (unclaimed <= rows || due(*group) == Clock::time_point::min())) {
+    changed_.notify_one();
+  }
+}
+
+// The moment from which a thread may claim a batch of a group. Under the lock.
+Clock::time_point Batcher::due(const Group& group) const {
+  std::int64_t claimed = group.claims * options_.max_batch_size;
+  const std::int64_t unclaimed = group.rows - claimed;
+  if (unclaimed <= 0) return Clock::time_point::max();
+  const std::int64_t enough =
+      options_.preferred.empty() ? options_.max_batch_size : options_.preferred.front();
+  if (closed_ || unclaimed >= enough) return Clock::time_point::min();
+  auto first = group.items.begin();
+  for (; claimed > 0 && std::next(first) != group.items.end(); ++first) claimed -= (*first)->rows();
+  return (*first)->times.asked + options_.max_queue_delay;
+}
+
+// A group of which a batch is due; none once all is done and closed.
+Batcher::Groups::iterator Batcher::claim(std::unique_lock<std::mutex>& lock) {
+  const auto asked = [](const Group& group) { return group.items.front()->times.asked; };
+  while (true) {
+    const auto now = Clock::now();
+    auto chosen = groups_.end();
+    auto next = Clock::time_point::max();
+    for (auto group = groups_.begin(); group != groups_.end(); ++group) {
+      const auto moment = due(*group);
+      if (moment > now) {
+        next = std::min(next, moment);
+      } else if (chosen == groups_.end() || asked(*group) < asked(*chosen)) {
+        chosen = group;
+      }
+    }
+    if (chosen != groups_.end()) {
+      ++chosen->claims;
+      // Somebody else has to look after what is left.
+      if (groups_.size() > 1 || due(*chosen) != Clock::time_point::max()) changed_.notify_one();
+      return chosen;
+    }
+    if (closed_ && waiting_ == 0) return groups_.end();
+    // The largest moment overflows on its way to the clock of the system's call.
+    if (next == Clock::time_point::max()) {
+      changed_.wait(lock);
+    } else {
+      changed_.wait_until(lock, next);
+    }
+  }
+}
+
+void Batcher::leave(Groups::iterator group) noexcept {
+  if (group->items.empty() && group->claims == 0) groups_.erase(group);
+  if (!closed_ || waiting_ > 0) return;
+  changed_.notify_all();
+  sooner_.notify_all();
+}
+
+BatchItems Batcher::take(Groups::iterator group, BatchItems& late) {
+  BatchItems taken;
+  taken.reserve(group->items.size());
+  const auto now = Clock::now();
+  const std::scoped_lock lock(mutex_);
+  --group->claims;
+  const auto larger = std::ranges::upper_bound(options_.preferred, group->rows);
+  const std::int64_t most =
+      larger == options_.preferred.begin() ? options_.max_batch_size : *std::prev(larger);
+  std::int64_t rows = 0;
+  while (!group->items.empty()) {
+    Item& first = group->items.front();
+    const bool is_too_late = is_late(*first, now);
+    const std::int64_t more = first->rows();
+    if (!is_too_late && rows > 0 && rows + more > most) break;
+    if (!is_too_late) rows += more;
+    (is_too_late ? late : taken).push_back(std::move(first));
+    group->items.pop_front();
+    group->rows -= more;
+    --waiting_;
+  }
+  if (!taken.empty()) ++batch_sizes_[rows];
+  if (!group->items.empty()) changed_.notify_one();
+  leave(group);
+  return taken;
+}
+
+void Batcher::work() {
+  while (true) {
+    Groups::iterator group;
+    {
+      std::unique_lock lock(mutex_);
+      group = claim(lock);
+      if (group == groups_.end()) return;
+    }
+    run(group);
+  }
+}
+
+void Batcher::run(Groups::iterator group) {
+  BatchItems items;
+  BatchItems late;
+  Timeline times;
+  std::exception_ptr error;
+  bool is_taken = false;
+  const auto taking = [&]() -> const BatchItems& {
+    is_taken = true;
+    return items = take(group, late);
+  };
+  try {
+    runner_->run(taking, times);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  if (!is_taken) static_cast<void>(taking());  // there is no lane for it, and will be none
+  if (!items.empty()) stats_.executions.fetch_add(1, std::memory_order_relaxed);
+  stats_.expired.fetch_add(late.size(), std::memory_order_relaxed);
+  if (!late.empty()) tell(late, times, lateness());
+  if (error && items.size() > 1 && may_be_of_an_item(error)) {
+    for (const auto& item : items) run_alone(item);  // so that only the one at fault fails
+  } else {
+    tell(items, times, error);
+  }
+}
+
+void Batcher::run_alone(const Item& item) {
+  const BatchItems alone = {item};
+  Timeline times;
+  std::exception_ptr error;
+  item->outputs.clear();
+  try {
+    runner_->run([&]() -> const BatchItems& { return alone; }, times);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  stats_.executions.fetch_add(1, std::memory_order_relaxed);
+  tell(alone, times, error);
+}
+
+void Batcher::tell(const BatchItems& items, const Timeline& times,
+                   const std::exception_ptr& error) {
+  for (const auto& item : items) {
+    if (error) {
+      stats_.failures.fetch_add(1, std::memory_order_relaxed);
+      item->outputs.clear();
+    } else {
+      item->times.started = times.started;
+      item->times.sent = times.sent;
+      item->times.computed = times.computed;
+      item->times.done = Clock::now();
+      stats_.rows.fetch_add(static_cast<std::uint64_t>(item->rows()), std::memory_order_relaxed);
+      stats_.add(item->times);
+    }
+    std::exchange(item->done, {})({std::move(item->outputs), error});
+  }
+}
+
+bool Batcher::cancel(const Item& item) {
+  const std::scoped_lock lock(mutex_);
+  for (auto group = groups_.begin(); group != groups_.end(); ++group) {
+    const auto found = std::ranges::find(group->items, item);
+    if (found == group->items.end()) continue;
+    group->rows -= item->rows();
+    group->items.erase(found);
+    --waiting_;
+    stats_.cancelled.fetch_add(1, std::memory_order_relaxed);
+    leave(group);
+    return true;
+  }
+  return false;
+}
+
+// Takes those whose deadline has passed, and notes the next deadline. Under the lock.
+BatchItems Batcher::take_late(Clock::time_point now) {
+  BatchItems late;
+  watched_ = Clock::time_point::max();
+  for (auto group = groups_.begin(); group != groups_.end();) {
+    const auto next = std::next(group);
+    group->items.remove_if([&](const Item& item) {
+      if (!is_late(*item, now)) {
+        if (item->deadline) watched_ = std::min(watched_, *item->deadline);
+        return false;
+      }
+      group->rows -= item->rows();
+      --waiting_;
+      late.push_back(item);
+      return true;
+    });
+    leave(group);
+    group = next;
+  }
+  return late;
+}
+
+// All threads may be busy for long when a deadline passes.
+void Batcher::watch() {
+  std::unique_lock lock(mutex_);
+  while (!closed_ || waiting_ > 0) {
+    const BatchItems late = take_late(Clock::now());
+    if (!late.empty()) {
+      lock.unlock();
+      stats_.expired.fetch_add(late.size(), std::memory_order_relaxed);
+      tell(late, {}, lateness());
+      lock.lock();
+    } else if (watched_ == Clock::time_point::max()) {
+      sooner_.wait(lock);
+    } else {
+      sooner_.wait_until(lock, watched_);
+    }
+  }
+}
+
+std::map<std::int64_t, std::uint64_t> Batcher::batch_sizes() const {
+  const std::scoped_lock lock(mutex_);
+  return batch_sizes_;
+}
+
+std::size_t Batcher::waiting() const {
+  const std::scoped_lock lock(mutex_);
+  return waiting_;
+}
+
+void Batcher::reset_stats() {
+  stats_.reset();
+  const std::scoped_lock lock(mutex_);
+  batch_sizes_.clear();
+}
+
+void Batcher::close() {
+  std::vector<std::thread> threads;
+  {
+    const std::scoped_lock lock(mutex_);
+    closed_ = true;
+    threads.swap(threads_);
+    if (watcher_.joinable()) threads.push_back(std::move(watcher_));
+  }
+  changed_.notify_all();
+  sooner_.notify_all();
+  for (auto& thread : threads) thread.join();
+}
+
+}  // namespace trtfast

@@ -1,0 +1,108 @@
+// Gathers the requests of many callers into batches.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "engine/batch.h"
+#include "engine/stats.h"
+
+namespace trtfast {
+
+struct BatcherOptions {
+  std::int64_t max_batch_size = 1;            // rows
+  Clock::duration max_queue_delay = {};       // how long a request may wait for others
+  std::vector<std::int64_t> preferred = {};   // numbers of rows at which nothing is waited for
+  std::optional<std::size_t> max_queue = {};  // requests that may wait; none for any number
+  std::size_t threads = 1;                    // that ask the runner
+};
+
+/// What a batcher counts, by request but for `executions`.
+struct BatcherStats : CallStats {
+  std::atomic<std::uint64_t> rows = 0;        // of those that were answered
+  std::atomic<std::uint64_t> executions = 0;  // batches
+  std::atomic<std::uint64_t> rejected = 0;    // as the queue was full
+  std::atomic<std::uint64_t> expired = 0;     // as their deadline passed
+  std::atomic<std::uint64_t> cancelled = 0;
+
+  void reset() noexcept;
+};
+
+/// Requests wait in groups of those that fit together. A group is run when it has the rows of a
+/// batch, or of a preferred size, or when its first request has waited for the longest time, and a
+/// lane is free: until then it grows. Of several groups, the one that waits longest is first.
+class Batcher {
+ public:
+  using Item = std::shared_ptr<BatchItem>;
+
+  /// @throws InputError
+  Batcher(std::unique_ptr<BatchRunner> runner, BatcherOptions options);
+  ~Batcher();
+  Batcher(const Batcher&) = delete;  // its threads hold its address
+  Batcher& operator=(const Batcher&) = delete;
+
+  /// Waits for the outputs of a request. Safe from several threads at once.
+  /// @throws what add() does, DeadlineExceededError, and what the run of its batch does.
+  [[nodiscard]] std::vector<Tensor> infer(const Item& item);
+
+  /// @throws InputError, QueueFullError, ClosedError
+  void add(const Item& item);
+
+  /// Takes back a request that waits; its `done` is not called then.
+  bool cancel(const Item& item);
+
+  [[nodiscard]] const BatcherStats& stats() const noexcept { return stats_; }
+  /// How many batches had how many rows.
+  [[nodiscard]] std::map<std::int64_t, std::uint64_t> batch_sizes() const;
+  [[nodiscard]] std::size_t waiting() const;
+  void reset_stats();
+
+  /// Refuses new requests, and returns when those that wait have been answered. May be called
+  /// again.
+  void close();
+
+  /// True in a process that was forked after this was made: its threads stayed with the parent.
+  [[nodiscard]] bool is_orphan() const noexcept;
+
+ private:
+  struct Group;
+  using Groups = std::list<Group>;
+
+  void work();
+  [[nodiscard]] Groups::iterator claim(std::unique_lock<std::mutex>& lock);
+  [[nodiscard]] Clock::time_point due(const Group& group) const;
+  [[nodiscard]] BatchItems take(Groups::iterator group, BatchItems& late);
+  void leave(Groups::iterator group) noexcept;
+  void run(Groups::iterator group);
+  void run_alone(const Item& item);
+  void tell(const BatchItems& items, const Timeline& times, const std::exception_ptr& error);
+  void watch();
+  [[nodiscard]] BatchItems take_late(Clock::time_point now);
+
+  std::unique_ptr<BatchRunner> runner_;
+  BatcherOptions options_;
+  int process_;
+  BatcherStats stats_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::condition_variable sooner_;  // than the watcher's
+  Groups groups_;
+  std::size_t waiting_ = 0;
+  std::map<std::int64_t, std::uint64_t> batch_sizes_;
+  bool closed_ = false;
+  std::vector<std::thread> threads_;
+  std::thread watcher_;  // of deadlines, once there is one
+  Clock::time_point watched_{};
+};
+
+}  // namespace trtfast
