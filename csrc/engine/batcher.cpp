@@ -366,6 +366,7 @@ void Batcher::reset_stats() {
 }
 
 void Batcher::close() {
+  if (is_orphan()) return;
   std::vector<std::thread> threads;
   {
     const std::scoped_lock lock(mutex_);

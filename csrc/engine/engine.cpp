@@ -78,20 +78,23 @@ Engine::Engine(const std::shared_ptr<const tensorrt::Library>& library,
                std::span<const std::byte> plan, const EngineOptions& options)
     : plan_(std::make_shared<const Plan>(library, plan, options.device,
                                          options.allow_unsupported_gpu, options.kernels)),
-      traced_as_(options.traced_as),
       shared_([&]() -> std::shared_ptr<Activations> {
         if (options.activations == Sharing::kLane) return nullptr;
         const cuda::DeviceGuard guard(options.device);
         return std::make_shared<Activations>(plan_->contexts().activation_bytes(),
                                              Sharing::kShared);
       }()),
+      device_(options.device),
+      inputs_(plan_->inputs()),
+      outputs_(plan_->outputs()),
+      traced_as_(options.traced_as),
       pool_(
           [this, lane = options.lane] {
-            const cuda::DeviceGuard guard(plan_->device());
-            return std::make_unique<Lane>(plan_, lane, shared_, stats_);
+            const cuda::DeviceGuard guard(device_);
+            return std::make_unique<Lane>(this->plan(), lane, shared_, stats_);
           },
           [this](std::unique_ptr<Lane> lane) {
-            cuda::release_on(plan_->device(), [&lane] { lane.reset(); });
+            cuda::release_on(device_, [&lane] { lane.reset(); });
           },
           checked_lanes(options.lanes), options.max_queue),
       async_(
@@ -103,9 +106,26 @@ Engine::Engine(const std::shared_ptr<const tensorrt::Library>& library,
   if (options.lane.pad_to_bucket) check_paddable(*plan_);
 }
 
-Engine::~Engine() {
-  close();
-  cuda::release_on(plan_->device(), [this] { shared_.reset(); });
+Engine::~Engine() { close(); }
+
+std::shared_ptr<const Plan> Engine::plan() const {
+  const std::scoped_lock lock(mutex_);
+  if (plan_ == nullptr) throw ClosedError("the engine is closed: load it again");
+  return plan_;
+}
+
+bool Engine::take_new_kernels() const {
+  const std::scoped_lock lock(mutex_);
+  return plan_ != nullptr && plan_->take_new_kernels();
+}
+
+std::vector<std::byte> Engine::kernels() const {
+  std::shared_ptr<const Plan> open;
+  {
+    const std::scoped_lock lock(mutex_);
+    open = plan_;
+  }
+  return open != nullptr ? open->kernels() : std::vector<std::byte>();
 }
 
 void Engine::check(const Request& request) const {
@@ -180,7 +200,7 @@ std::vector<Tensor> Engine::run(const Make& make, LanePool::Place place, const D
     times.started = Clock::now();
     const Request* request = make();
     if (request == nullptr) return {};
-    const cuda::DeviceGuard guard(plan_->device());
+    const cuda::DeviceGuard guard(device_);
     auto outputs = lane->run(*request, times, trace);
     times.done = Clock::now();
     stats_.add(times);
@@ -204,13 +224,14 @@ Request Engine::image_request(const images::Batch& batch) const {
 
 void Engine::warm_up(std::vector<std::vector<Shape>> shapes) {
   cuda::check_not_stale();
-  if (plan_->has_values()) {
+  const auto open = plan();
+  if (open->has_values()) {
     throw InputError(
         "warmup runs with zeros, and this engine computes shapes from values: run it "
         "with your own inputs instead");
   }
   if (shapes.empty()) {
-    for (int profile = 0; profile < plan_->profiles(); ++profile) {
+    for (int profile = 0; profile < open->profiles(); ++profile) {
       auto& set = shapes.emplace_back();
       for (const auto& spec : inputs()) {
         set.push_back(spec.profiles.empty() ? spec.shape
@@ -222,7 +243,7 @@ void Engine::warm_up(std::vector<std::vector<Shape>> shapes) {
   // The largest first, so that buffers grow once and no graph is captured in vain.
   std::ranges::sort(shapes, std::greater());
   pool_.for_each([&](Lane& lane) {
-    const cuda::DeviceGuard guard(plan_->device());
+    const cuda::DeviceGuard guard(device_);
     for (const auto& set : shapes) lane.warm_up(set);
   });
 }
@@ -230,27 +251,38 @@ void Engine::warm_up(std::vector<std::vector<Shape>> shapes) {
 std::vector<LayerTime> Engine::profile(const Request& request, int runs) {
   check(request);
   const auto lane = pool_.enter().lease();
-  return trtfast::profile(*plan_, request, runs);
+  return trtfast::profile(*plan(), request, runs);
 }
 
 std::vector<Shape> Engine::output_shapes(std::span<const Shape> shapes) {
   cuda::check_not_stale();
-  if (plan_->has_values()) {
+  if (plan()->has_values()) {
     throw InputError("the outputs' shapes follow from values, and not from the inputs' shapes");
   }
   check_shapes(inputs(), shapes);
   const auto lane = pool_.enter().lease();
-  const cuda::DeviceGuard guard(plan_->device());
+  const cuda::DeviceGuard guard(device_);
   return lane->output_shapes(shapes);
 }
 
-MemoryReport Engine::memory() { return {pool_.memory(), shared_ != nullptr ? shared_->size() : 0}; }
+MemoryReport Engine::memory() {
+  const std::scoped_lock lock(mutex_);
+  return {pool_.memory(), shared_ != nullptr ? shared_->size() : 0};
+}
 
 void Engine::close() {
   if (cuda::in_stale_child()) return;  // its threads and its GPU stayed with the parent
   pool_.refuse();  // so that those who wait are told now, and not after the calls under way
   async_.stop();
   pool_.close();
+  std::shared_ptr<const Plan> plan;
+  std::shared_ptr<Activations> shared;
+  {
+    const std::scoped_lock lock(mutex_);
+    plan.swap(plan_);
+    shared.swap(shared_);
+  }
+  cuda::release_on(device_, [&shared] { shared.reset(); });
 }
 
 }  // namespace trtfast

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -45,12 +46,14 @@ class Engine {
   Engine(const Engine&) = delete;  // callers hold its address
   Engine& operator=(const Engine&) = delete;
 
-  [[nodiscard]] int device() const noexcept { return plan_->device(); }
-  [[nodiscard]] const std::vector<TensorSpec>& inputs() const noexcept { return plan_->inputs(); }
-  [[nodiscard]] const std::vector<TensorSpec>& outputs() const noexcept { return plan_->outputs(); }
-  [[nodiscard]] std::string inspect() const { return plan_->inspect(); }
-  [[nodiscard]] bool take_new_kernels() const noexcept { return plan_->take_new_kernels(); }
-  [[nodiscard]] std::vector<std::byte> kernels() const { return plan_->kernels(); }
+  [[nodiscard]] int device() const noexcept { return device_; }
+  [[nodiscard]] const std::vector<TensorSpec>& inputs() const noexcept { return inputs_; }
+  [[nodiscard]] const std::vector<TensorSpec>& outputs() const noexcept { return outputs_; }
+  /// @throws ClosedError
+  [[nodiscard]] std::string inspect() const { return plan()->inspect(); }
+  /// As Plan has them; none once it is closed.
+  [[nodiscard]] bool take_new_kernels() const;
+  [[nodiscard]] std::vector<std::byte> kernels() const;
 
   /// Runs the engine. Safe from several threads at once.
   /// @return the outputs in the order of outputs().
@@ -89,18 +92,23 @@ class Engine {
   void reset_stats() noexcept { stats_.reset(); }
   [[nodiscard]] MemoryReport memory();
 
-  /// Waits for the calls under way and frees the lanes. Later calls throw ClosedError.
+  /// Waits for the calls under way and frees the lanes and the plan. Later calls throw ClosedError.
   void close();
 
  private:
+  [[nodiscard]] std::shared_ptr<const Plan> plan() const;
   void check(const Request& request) const;
   template <class Make>
   [[nodiscard]] std::vector<Tensor> run(const Make& make, LanePool::Place place,
                                         const Deadline& deadline, Timeline& times);
 
-  std::shared_ptr<const Plan> plan_;
-  std::string traced_as_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<const Plan> plan_;     // null once it is closed
   std::shared_ptr<Activations> shared_;  // null where each lane has its own
+  int device_;
+  std::vector<TensorSpec> inputs_;
+  std::vector<TensorSpec> outputs_;
+  std::string traced_as_;
   Stats stats_;
   LanePool pool_;
   AsyncCalls async_;

@@ -386,9 +386,10 @@ class Engine(LoadedPlan):
         return Engine(self._path, **vars(self._options) | options)
 
     def close(self) -> None:
-        """Wait for calls under way, and free the lanes. Weights go with the object."""
+        """Wait for calls under way, and free all that is on the GPU. May be called again."""
         self._keeper.finish()
         self._core.close()
+        self._plan_bytes = 0
 
     def _prepare(self, inputs: Any) -> Any:
         """Return inputs as the core takes them, cast and copied; or tell their fault."""

@@ -261,3 +261,23 @@ def test_calls_are_ranges_in_a_profiler(fake: FakeGpu, plan: bytes, tmp_path: Pa
         for line in ("trtfast: doubling.engine", *("  " + part for part in call))
     ]
     assert done.stdout.splitlines() == wanted
+
+
+@pytest.mark.parametrize("memory", ["lane", "shared"])
+def test_closing_frees_all_that_is_on_the_gpu(gpu: FakeGpu, plan: bytes, memory: Any) -> None:
+    with trtfast.Engine(plan, lanes=2, activation_memory=memory) as first:
+        first.infer(rows(5))  # makes what the process keeps
+    before = Counter(gpu.leaks().splitlines())
+    engine = trtfast.Engine(plan, lanes=2, activation_memory=memory)
+    engine.warmup()
+    inspected = engine.inspect()
+    assert Counter(gpu.leaks().splitlines()) - before
+    engine.close()
+    assert Counter(gpu.leaks().splitlines()) - before == Counter()
+    assert engine.memory_report() == trtfast.MemoryReport(plan=0, shared_activations=0, lanes=())
+    assert engine.inputs[0].name == "x"
+    assert inspected
+    for call in (engine.inspect, engine.warmup, engine.empty_output, lambda: engine.infer(rows(1))):
+        with pytest.raises(trtfast.ClosedError):
+            call()
+    engine.close()
