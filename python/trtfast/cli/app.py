@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .command import Command
-from .commands import machine, make, prove, use
+from .commands import machine, make, prove, serve, use
 from .console import console, set_verbosity
 
 __all__ = ["app"]
@@ -60,6 +60,7 @@ def of_all(
 for _panel, _commands in {
     "To an engine": (make.demo, make.export, make.build),
     "With an engine": (use.run, use.bench, use.profile, use.inspect, use.view),
+    "In a server": (serve.export_triton,),
     "Is it right?": (prove.verify, prove.compare, prove.check, prove.preprocess_check),
     "This machine": (machine.doctor, machine.cache),
 }.items():
