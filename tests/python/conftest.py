@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+from filelock import FileLock
 
 import recording
 import trtfast
@@ -22,6 +24,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     recording.register(config)
+    # How long an example takes is a matter of what else the machine does.
+    hypothesis.settings.register_profile("trtfast", deadline=None)
+    hypothesis.settings.load_profile("trtfast")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,7 +61,8 @@ def onnx_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
     def make(name: str) -> Path:
         path = folder / f"{name}.onnx"
-        return path if path.exists() else zoo.CASES[name].make(path)
+        with FileLock(f"{path}.lock"):  # of other workers
+            return path if path.exists() else zoo.CASES[name].make(path)
 
     return make
 
