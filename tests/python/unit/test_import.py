@@ -41,11 +41,11 @@ print(json.dumps(sorted(name for name in loaded if name.startswith({HEAVY!r}))))
 def test_import_is_quick() -> None:
     code = """
 import time
-start = time.perf_counter()
+start = time.process_time()  # of the processor: other tests run beside this one
 import trtfast
-print(time.perf_counter() - start)
+print(time.process_time() - start)
 """
-    seconds = min(float(run(code)) for _ in range(5))  # the best, for the machine may be busy
+    seconds = min(float(run(code)) for _ in range(5))
     assert seconds < 0.15
 
 
