@@ -38,8 +38,7 @@ def export() -> None:
 
         def forward(self, ids: Tensor, mask: Tensor, types: Tensor) -> Tensor:
             kept = mask.float()
-            added = (1 - kept[:, None, None, :]) * -1e4  # half precision cannot hold BERT's own
-            tokens: Tensor = self.bert(ids, added, types).last_hidden_state
+            tokens: Tensor = self.bert(ids, mask, types).last_hidden_state
             return (tokens * kept[:, :, None]).sum(1) / kept.sum(1, keepdim=True)
 
     sample = [ones(2, 8, dtype=int64) for _ in NAMES]

@@ -25,6 +25,7 @@ from .._onnx import (
     value_names,
 )
 from ..errors import PrecisionError
+from .constants import BFLOAT16, FLOAT, FLOAT16, SUFFIX, constant_in
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -40,10 +41,7 @@ logger = logging.getLogger("trtfast")
 
 _PRECISIONS = ("fp32", "fp16", "bf16")
 
-# TensorProto.DataType, which is ONNX's file format and so never changes.
-_FLOAT, _FLOAT16, _BFLOAT16 = 1, 10, 16
-_SUFFIX = {_FLOAT: "fp32", _FLOAT16: "fp16", _BFLOAT16: "bf16"}
-_SCHEMA_NAME = {_FLOAT16: "tensor(float16)", _BFLOAT16: "tensor(bfloat16)"}
+_SCHEMA_NAME = {FLOAT16: "tensor(float16)", BFLOAT16: "tensor(bfloat16)"}
 # Convolution, pooling and recurrence take bfloat16 since this opset.
 _BFLOAT16_OPSET = 22
 
@@ -82,6 +80,8 @@ def cast(
     ``HardSwish`` and ``GRU``) or that ONNX does not define (plugins); and arithmetic on shapes,
     where float16 would not hold a size above 2048 exactly. The logger ``trtfast`` lists them.
     Tensors of other types are left as they are, and values too small for the new type become zero.
+    A constant of nothing but zeros and float32's lowest or largest value, as masks are made of,
+    gets the lowest or largest value of the new type.
 
     Parameters
     ----------
@@ -116,12 +116,12 @@ def cast(
         )
     if precision == "fp32":
         return model
-    half = _FLOAT16 if precision == "fp16" else _BFLOAT16
+    half = FLOAT16 if precision == "fp16" else BFLOAT16
 
     import onnx
 
     try:
-        typed = typed_skeleton(model, _BFLOAT16_OPSET if half == _BFLOAT16 else 0)
+        typed = typed_skeleton(model, _BFLOAT16_OPSET if half == BFLOAT16 else 0)
     except Exception as error:
         raise PrecisionError(
             f"the types of the model's values cannot be determined: {error}. bf16 also needs opset "
@@ -138,7 +138,7 @@ def cast(
     result = onnx.ModelProto()
     result.CopyFrom(typed)
     result.graph.Clear()
-    caster.rewrite(typed.graph, result.graph, _FLOAT if keep_io else half, None)
+    caster.rewrite(typed.graph, result.graph, FLOAT if keep_io else half, None)
     # Until version 4 every initialiser had to be a graph input as well.
     result.ir_version = max(typed.ir_version, 4)
     try:
@@ -202,7 +202,7 @@ class _Caster:
             if value.name in scope.constants:
                 continue
             new.input.append(value)
-            if value.type.tensor_type.elem_type == _FLOAT:
+            if value.type.tensor_type.elem_type == FLOAT:
                 new.input[-1].type.tensor_type.elem_type = boundary
                 scope.forms[value.name] = {boundary: value.name}
         for node in old.node:
@@ -244,24 +244,24 @@ class _Caster:
             if scope.owner(name) is None:
                 continue
             parameter = type_parameter(schema.inputs, i) if schema else ""
-            bound[parameter] = self.half if parameter in takes_half else _FLOAT
+            bound[parameter] = self.half if parameter in takes_half else FLOAT
             node.input[i] = self._get(name, bound[parameter], scope, describe(old))
-        boundary = self.half if is_control_flow(old) and takes_half else _FLOAT
+        boundary = self.half if is_control_flow(old) and takes_half else FLOAT
         for old_body, body in zip(bodies(old), bodies(node), strict=True):
             body.Clear()
             self.rewrite(old_body, body, boundary, scope)
         for i, name in enumerate(old.output):
-            if name not in types or types[name].tensor_type.elem_type != _FLOAT:
+            if name not in types or types[name].tensor_type.elem_type != FLOAT:
                 continue
             parameter = type_parameter(schema.outputs, i) if schema else ""
-            element = bound.get(parameter, _FLOAT)
+            element = bound.get(parameter, FLOAT)
             if parameter in takes_half - bound.keys() and (
                 is_control_flow(old) or self._set_type(node)
             ):
                 element = self.half
             node.output[i] = self._place(name, element, scope)
             scope.forms[name] = {element: node.output[i]}
-        if _FLOAT in bound.values() and old.name not in self.keep:
+        if FLOAT in bound.values() and old.name not in self.keep:
             self.left.append(describe(old))
         scope.graph.node.append(node)
 
@@ -277,7 +277,7 @@ class _Caster:
             schema is None
             or node.name in self.keep
             or node.op_type in _FLOAT_ONLY
-            or (self.half == _BFLOAT16 and node.op_type in _FLOAT_RATHER_THAN_BFLOAT16)
+            or (self.half == BFLOAT16 and node.op_type in _FLOAT_RATHER_THAN_BFLOAT16)
             # Sequences and optionals keep their type, and so does what meets them.
             or any(
                 not types[name].HasField("tensor_type")
@@ -299,9 +299,9 @@ class _Caster:
         value: int | onnx.TensorProto = self.half
         if node.op_type == "ConstantOfShape":
             name = "value"
-            zero = onnx.helper.make_tensor(name, _FLOAT, [1], [0.0])
+            zero = onnx.helper.make_tensor(name, FLOAT, [1], [0.0])
             fill = next((attribute.t for attribute in node.attribute), zero)
-            value = self._convert(fill, self.half, name, describe(node))
+            value = constant_in(self.half, fill, name, describe(node))
         elif node.op_type in _TYPE_ATTRIBUTES:
             name = _TYPE_ATTRIBUTES[node.op_type]
         else:
@@ -313,7 +313,7 @@ class _Caster:
 
     def _constant(self, tensor: onnx.TensorProto, scope: _Scope) -> None:
         scope.constants.add(tensor.name)
-        if tensor.data_type == _FLOAT:
+        if tensor.data_type == FLOAT:
             scope.weights[tensor.name] = tensor
             scope.forms[tensor.name] = {}
         else:
@@ -329,7 +329,7 @@ class _Caster:
         if element not in forms:
             target = self._place(name, element, owner)
             if name in owner.weights:
-                tensor = self._convert(owner.weights[name], element, target, consumer)
+                tensor = constant_in(element, owner.weights[name], target, consumer)
                 owner.graph.initializer.append(tensor)
             else:
                 source = next(iter(forms.values()))
@@ -347,36 +347,11 @@ class _Caster:
         reserved = name in scope.outputs and element != scope.boundary
         if not taken and not reserved:
             return name
-        new = f"{name}_{_SUFFIX[element]}"
+        new = f"{name}_{SUFFIX[element]}"
         while new in self.names:
             new += "_"
         self.names.add(new)
         return new
-
-    def _convert(
-        self, tensor: onnx.TensorProto, element: int, name: str, consumer: str
-    ) -> onnx.TensorProto:
-        import numpy as np
-        import onnx
-
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            raise PrecisionError(
-                f"the values of {tensor.name!r} are in another file and were not loaded; "
-                "load the model with onnx.load(path)"
-            )
-        values = onnx.numpy_helper.to_array(tensor)
-        with np.errstate(over="ignore"):
-            converted = values.astype(onnx.helper.tensor_dtype_to_np_dtype(element))
-        lost = np.isinf(converted) & ~np.isinf(values)
-        if lost.any():
-            advice = "use bf16 or name the node in keep_fp32"
-            if element == _BFLOAT16:
-                advice = "name the node in keep_fp32"
-            raise PrecisionError(
-                f"{tensor.name or name!r} of {consumer} holds {values[lost][0]:.6g}, which "
-                f"{_SUFFIX[element]} cannot represent; {advice}"
-            )
-        return onnx.numpy_helper.from_array(converted, name)
 
 
 def _from_shape(node: onnx.NodeProto, scope: _Scope, types: dict[str, onnx.TypeProto]) -> bool:
@@ -391,7 +366,7 @@ def _from_shape(node: onnx.NodeProto, scope: _Scope, types: dict[str, onnx.TypeP
     inputs = [name for name in node.input if name]
     floats = [name for name in inputs if scope.owner(name) is not None]
     gives_float = any(
-        types[name].tensor_type.elem_type == _FLOAT for name in node.output if name in types
+        types[name].tensor_type.elem_type == FLOAT for name in node.output if name in types
     )
     if gives_float and not floats and node.op_type != "Cast":
         return False

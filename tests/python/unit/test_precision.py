@@ -79,9 +79,47 @@ def test_weight_beyond_the_range() -> None:
     assert np.isfinite(
         numpy_helper.to_array(cast(mlp(v=weight), "bf16").graph.initializer[1]).astype(np.float32)
     ).all()
-    weight[2, 1] = np.finfo(np.float32).max
-    with pytest.raises(PrecisionError, match=r"3\.40282e\+38, which bf16"):
+    weight[2, 1] = LOWEST
+    with pytest.raises(PrecisionError, match=r"-3\.40282e\+38, which bf16"):
         cast(mlp(v=weight), "bf16")
+
+
+LOWEST = np.finfo(np.float32).min
+
+
+@pytest.mark.parametrize(
+    ("precision", "lowest"), [("fp16", -65504.0), ("bf16", -3.3895313892515355e38)]
+)
+def test_masks_keep_their_meaning(precision: str, lowest: float) -> None:
+    """Float32's lowest value becomes that of the new type, as torch.finfo has it there."""
+    text = "(float[2,3] x) => (float[2,3] y) {z = Add(x, m) y = Softmax<axis = 1>(z)}"
+    model = cast(parse(text, m=np.array([LOWEST, 0, -LOWEST], np.float32)), precision)
+    mask = next(tensor for tensor in model.graph.initializer if tensor.dims == [3])
+    values = numpy_helper.to_array(mask).astype(np.float64)
+    np.testing.assert_array_equal(values, [lowest, 0, -lowest])
+
+    fill = parse(
+        "(float[n] x) => (float[n] y) {s = Shape(x) m = ConstantOfShape"
+        f"<value = float[1] {{{LOWEST:.9g}}}>(s) y = Min(x, m)}}"
+    )
+    (node,) = [n for n in cast(fill, precision).graph.node if n.op_type == "ConstantOfShape"]
+    assert numpy_helper.to_array(node.attribute[0].t).astype(np.float64) == [lowest]
+
+
+def test_attention_to_nothing_masked_in_fp16() -> None:
+    text = "(float[2,3] x) => (float[2,3] y) {z = Add(x, m) y = Softmax<axis = 1>(z)}"
+    model = parse(text, m=np.array([0, 0, LOWEST], np.float32))
+    x = normal(2, 3) * 10
+    wanted, found = run(model, {"x": x})[0], run(cast(model, "fp16"), {"x": x})[0]
+    np.testing.assert_allclose(found, wanted, atol=5e-3)
+    assert (found[:, 2] == 0).all()
+
+
+@pytest.mark.parametrize("other", [1.0, -3.4e38, np.nextafter(LOWEST, np.float32(0))])
+def test_what_is_no_mask_is_refused(other: float) -> None:
+    text = "(float[2,2] x) => (float[2,2] y) {y = Add(x, m)}"
+    with pytest.raises(PrecisionError, match=r"'m' of .*Add.* holds -3\.40?\d*e\+38, which fp16"):
+        cast(parse(text, m=np.array([LOWEST, other], np.float32)), "fp16")
 
 
 def test_tiny_and_infinite_weights() -> None:
