@@ -7,9 +7,11 @@ import io
 import logging
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import torch
+    from onnxscript import ir
 
     Args: TypeAlias = torch.Tensor | Sequence[torch.Tensor] | Mapping[str, torch.Tensor]
 
@@ -62,7 +65,8 @@ def export(
     input_names : sequence of str, optional
         In the order of ``forward``'s parameters, whose names are the default.
     output_names : sequence of str, optional
-        By default ``output``, or ``output_0``, ``output_1`` and so on where there are several.
+        By default ``output``, or ``output_0``, ``output_1`` and so on where there are several. A
+        value inside the graph that has the name of an input or output gets another one.
     dynamic : mapping, False, or None
         ``None``: axis 0 of every input that has one is a dynamic batch, named ``batch``.
         ``False``: all shapes are those of ``args``.
@@ -109,6 +113,12 @@ def export(
             raise InputError(
                 f"output_names has {len(output_names)} names, but the model gives "
                 f"{len(expected)} tensors; give one name for each"
+            )
+        given = Counter([*sample.names, *output_names])
+        if twice := [name for name, times in given.items() if times > 1]:
+            raise InputError(
+                f"more than one input or output is named {', '.join(map(repr, twice))}: give names "
+                "that differ, in input_names and output_names"
             )
 
         draft = Path(folder) / path.name
@@ -304,6 +314,32 @@ def _quiet() -> Iterator[None]:
         logger.debug("torch.onnx.export printed: %s", text.getvalue())
 
 
+def _free_names(model: ir.Model) -> None:
+    """Rename what is inside the graph and has the name of an input or output, which ONNX forbids.
+
+    PyTorch names inputs and outputs as it is told, whatever else has such a name.
+    """
+    from onnxscript import ir
+
+    graph = model.graph
+    outer = {id(value): value.name for value in chain(graph.inputs, graph.outputs)}
+    inner: list[ir.Value] = list(graph.initializers.values())
+    for node in ir.traversal.RecursiveGraphIterator(graph):
+        inner += node.outputs
+        for body in (each.as_graph() for each in node.attributes.values() if _is_graph(each)):
+            inner += chain(body.inputs, body.initializers.values())
+    used = {*outer.values(), *(value.name for value in inner)}
+    for value in inner:
+        if id(value) not in outer and value.name in outer.values():
+            numbered = (f"{value.name}_{number}" for number in count(1))
+            value.name = next(name for name in numbered if name not in used)
+            used.add(value.name)
+
+
+def _is_graph(attribute: ir.Attr) -> bool:
+    return attribute.type.name == "GRAPH"
+
+
 def _write(
     model: torch.nn.Module,
     sample: _Sample,
@@ -335,6 +371,7 @@ def _write(
             )
             if program is None:
                 raise RuntimeError("torch.onnx.export returned nothing")
+            _free_names(program.model)
             program.save(path)
     except Exception as error:
         advice = (

@@ -10,11 +10,12 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
+from onnxscript import ir
 from torch import nn
 
 from trtfast._exported import check_structure
 from trtfast.errors import ExportError, InputError
-from trtfast.export import export
+from trtfast.export import _free_names, export
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,6 +125,45 @@ def test_given_names(path: Path) -> None:
     args = (torch.rand(1, 4), torch.rand(1, 3))
     export(TwoInTwoOut(), args, path, input_names=["u", "v"], output_names=["p", "q"])
     assert list(dims(path)) == ["u", "v", "p", "q"]
+
+
+class NamesInside(nn.Module):
+    """Its graph has values named linear, relu, mul and fc.weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        y = self.fc(x).relu()
+        return y * 3 - 1, x
+
+
+def test_names_that_are_used_inside(path: Path) -> None:
+    model = NamesInside().eval()
+    x = torch.rand(2, 4)
+    export(model, x, path, input_names=["linear"], output_names=["relu", "fc.weight"])
+    assert list(dims(path)) == ["linear", "relu", "fc.weight"]
+    for actual, wanted in zip(run(path, linear=x), model(x), strict=True):
+        np.testing.assert_allclose(actual, wanted.detach(), rtol=1e-5)
+
+
+def test_names_that_are_used_in_a_branch() -> None:
+    text = """<ir_version: 9, opset_import: ["" : 18]> g (bool c, float[2] x) => (float[2] out) {
+        out = If (c) <
+            then_branch = t () => (float[2] a) {b = Neg(x) a = Abs(b)},
+            else_branch = e () => (float[2] d) <float k = {3.0}> {d = Mul(x, k)}>
+    }"""
+    for name in "abdk":
+        model = ir.from_proto(onnx.parser.parse_model(text))
+        model.graph.outputs[0].name = name
+        _free_names(model)
+        proto = ir.to_proto(model)
+        onnx.checker.check_model(proto, full_check=True)
+        assert [value.name for value in proto.graph.output] == [name]
+        session = ort.InferenceSession(proto.SerializeToString())
+        feeds = {"c": np.array(False), "x": np.ones(2, np.float32)}
+        np.testing.assert_array_equal(session.run(None, feeds)[0], [3, 3])
 
 
 def test_keyword_only_and_variadic(tmp_path: Path) -> None:
@@ -244,6 +284,8 @@ def test_exporter_is_silent(path: Path, capfd: pytest.CaptureFixture[str]) -> No
         ((torch.rand(2, 4), torch.rand(1, 3)), {}, "differ in axis 0 .a:2x4, b:1x3"),
         ((torch.rand(2, 4), torch.rand(2, 3)), {"input_names": ["a"]}, "1 names.*2 tensors"),
         ((torch.rand(2, 4), torch.rand(2, 3)), {"output_names": ["o"]}, "gives 2 tensors"),
+        ((torch.rand(2, 4), torch.rand(2, 3)), {"output_names": ["o", "o"]}, "is named 'o'"),
+        ((torch.rand(2, 4), torch.rand(2, 3)), {"output_names": ["a", "o"]}, "is named 'a'"),
         ((torch.rand(2, 4), torch.rand(2, 3)), {"dynamic": {"c": {0: "n"}}}, "'c'.*are a, b"),
         ((torch.rand(2, 4), torch.rand(2, 3)), {"dynamic": {"a": {2: "n"}}}, "axis 2 of 'a'"),
     ],
