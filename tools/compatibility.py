@@ -9,13 +9,15 @@ each release is {"product", "version", "passed", "skipped", "failed", "failures"
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-ROOT = Path(__file__).resolve().parent.parent
+from pages import row, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RELEASES = [
     *(("TensorRT", f"10.{minor}") for minor in range(17)),
@@ -114,10 +116,6 @@ def cells(runs: list[Run]) -> list[str]:
     ]
 
 
-def row(texts: list[str]) -> str:
-    return f"| {' | '.join(texts)} |\n"
-
-
 def page(runs: list[Run]) -> str:
     text = HEAD + "\n"
     text += row(["release", "found", "built", "loaded", "ran right", "proof"]) + row(["---"] * 6)
@@ -148,21 +146,6 @@ def page(runs: list[Run]) -> str:
     return text
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="fail if the page is out of date")
-    parser.add_argument("--results", type=Path, default=ROOT / "tests" / "results")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "compatibility.md")
-    arguments = parser.parse_args()
-
-    wanted = page(read(arguments.results))
-    if not arguments.check:
-        arguments.page.write_text(wanted)
-    elif not arguments.page.exists() or arguments.page.read_text() != wanted:
-        print(f"{arguments.page} is out of date: run tools/compatibility.py", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    folder, target = "tests/results", "docs/compatibility.md"
+    sys.exit(write(__doc__, folder, target, lambda results, _: page(read(results))))

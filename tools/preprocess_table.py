@@ -8,13 +8,15 @@ A file of results, preprocess-parity-*.json, is one run of benchmarks/parity.py.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from pages import row, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 BEGIN = "<!-- tools/preprocess_table.py writes from here -->\n"
 END = "<!-- to here -->\n"
 COLUMNS = [
@@ -29,10 +31,6 @@ def read(folder: Path) -> list[dict[str, Any]]:
         json.loads(file.read_text()) for file in sorted(folder.glob("preprocess-parity-*.json"))
     ]
     return sorted(runs, key=lambda run: (run["stand_in"], run["gpu"], not run["ipp"]))
-
-
-def row(texts: list[str]) -> str:
-    return f"| {' | '.join(texts)} |\n"
 
 
 def share(equal: float) -> str:
@@ -71,22 +69,6 @@ def page(before: str, runs: list[dict[str, Any]]) -> str:
     return f"{head}{BEGIN}\n{table(runs)}\n{END}{tail}"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="fail if the page is out of date")
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "preprocessing.md")
-    arguments = parser.parse_args()
-
-    before = arguments.page.read_text()
-    wanted = page(before, read(arguments.results))
-    if not arguments.check:
-        arguments.page.write_text(wanted)
-    elif before != wanted:
-        print(f"{arguments.page} is out of date: run tools/preprocess_table.py", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    folder, target = "benchmarks/results", "docs/preprocessing.md"
+    sys.exit(write(__doc__, folder, target, lambda results, before: page(before, read(results))))

@@ -8,16 +8,16 @@ A file of results, tables-*.json, is one run of benchmarks/tables.py.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pages import row, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
 HEAD = """# Results
 
 Real models in PyTorch and in engines, side by side: are the answers the same, and how much faster
@@ -115,27 +115,10 @@ def failures(model: dict[str, Any]) -> Iterator[str]:
         yield from found
 
 
-def row(texts: list[str]) -> str:
-    return f"| {' | '.join(texts)} |\n"
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="fail if the page is out of date")
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "results.md")
-    arguments = parser.parse_args()
-    runs = [
-        json.loads(file.read_text()) for file in sorted(arguments.results.glob("tables-*.json"))
-    ]
-    text = HEAD + "".join(part for run in runs for part in tables(run))
-    if not arguments.check:
-        arguments.page.write_text(text)
-    elif not arguments.page.exists() or arguments.page.read_text() != text:
-        print(f"{arguments.page} is out of date: python tools/results.py", file=sys.stderr)
-        return 1
-    return 0
+def page(folder: Path, _: str) -> str:
+    runs = [json.loads(file.read_text()) for file in sorted(folder.glob("tables-*.json"))]
+    return HEAD + "".join(part for run in runs for part in tables(run))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write(__doc__, "benchmarks/results", "docs/results.md", page))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from . import backend as backends
 from . import ultralytics
-from .errors import EngineIncompatibleError, InputError
-from .passport import Header, Passport
+from .errors import InputError
+from .passport import Header, Passport, header_of
 
 if TYPE_CHECKING:
     import os
@@ -70,9 +70,7 @@ def check(path: str | os.PathLike[str], *, device: int = 0) -> Verdict:
     if not plan_path.is_file():
         raise InputError(f"there is no engine file {plan_path}")
     plan, _ = ultralytics.opened(plan_path)
-    header = Header.of(plan)
-    if header is None:
-        raise EngineIncompatibleError(f"{plan_path} is not a TensorRT plan: build the engine again")
+    header = header_of(plan, plan_path)
     known = Passport.of(plan_path)
 
     problems = _damage(plan, header, known)

@@ -59,6 +59,11 @@ def read(
     try:
         model = onnx.load(path)
     except (DecodeError, OSError, ValueError, onnx.checker.ValidationError) as error:
+        if path.suffix != ".onnx":
+            raise BuildError(
+                f"{path} is no ONNX model: an engine is built of a file as export writes it, "
+                "model.onnx"
+            ) from error
         raise BuildError(
             f"{path} cannot be read as an ONNX model ({error}): it may be cut short, or its "
             "external weights missing. Export it again."

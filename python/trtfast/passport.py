@@ -223,6 +223,22 @@ class Header:
         return cls(product, version, size if product == "TensorRT-RTX" else None)
 
 
+def header_of(plan: Plan, path: Path) -> Header:
+    """Read the header of a file that is to be a plan.
+
+    Raises
+    ------
+    EngineIncompatibleError
+        If it is none.
+    """
+    header = Header.of(plan)
+    if header is None:
+        is_onnx = path.suffix == ".onnx"
+        advice = "build an engine of it" if is_onnx else "build the engine again, if it was one"
+        raise EngineIncompatibleError(f"{path} is not a TensorRT plan: {advice}")
+    return header
+
+
 def plan_version(plan: Plan) -> str | None:
     """Return the version of the TensorRT that built a plan; None if the bytes are no plan."""
     header = Header.of(plan)

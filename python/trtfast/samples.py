@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .preprocess import Preprocess
     from .spec import Array, TensorSpec
 
-__all__ = ["Samples", "samples_of"]
+__all__ = ["Samples", "files_of", "samples_of"]
 
 Samples: TypeAlias = "str | os.PathLike[str] | Array | Mapping[str, Any] | Iterable[Any]"
 """What :func:`samples_of` takes."""
@@ -199,13 +199,13 @@ class _Reader:
 def _parts(samples: Samples) -> Iterator[tuple[Iterable[tuple[str, Any]], bool]]:
     """Give what to read together, each with what to call it; and whether it is rows to deal out."""
     if isinstance(samples, (str, os.PathLike)):
-        yield _files(Path(samples)), True
+        yield _labelled(Path(samples)), True
     elif isinstance(samples, Mapping) or _is_array(samples):
         yield [("samples", samples)], True
     elif isinstance(samples, Iterable):
         for number, item in enumerate(samples):
             if isinstance(item, (str, os.PathLike)) and Path(item).is_dir():
-                yield _files(Path(item)), True
+                yield _labelled(Path(item)), True
             else:
                 yield [(f"sample {number}", item)], False
     else:
@@ -215,7 +215,20 @@ def _parts(samples: Samples) -> Iterator[tuple[Iterable[tuple[str, Any]], bool]]
         )
 
 
-def _files(path: Path) -> list[tuple[str, Path]]:
+def _labelled(path: Path) -> list[tuple[str, Path]]:
+    return [(str(file), file) for file in files_of(path)]
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the files of samples in a folder, in the order of their names; or the file itself.
+
+    Raises
+    ------
+    InputError
+        If there are none.
+    """
+    if not path.exists():
+        raise InputError(f"there is no file or folder {path}")
     files = [path]
     if path.is_dir():
         endings = (*ENDINGS, *IMAGE_ENDINGS)
@@ -224,7 +237,7 @@ def _files(path: Path) -> list[tuple[str, Path]]:
         raise InputError(
             f"the folder {path} holds no samples; expected images, or .npy or .npz files"
         )
-    return [(str(file), file) for file in files]
+    return files
 
 
 @contextmanager

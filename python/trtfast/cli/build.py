@@ -31,6 +31,7 @@ class Wanted(NamedTuple):
     calibration: Path | None
     samples: Path | None
     preprocess: Path | None
+    classes: Path | None
     batches: Sequence[int]
     backend: str
     as_json: bool
@@ -56,6 +57,7 @@ def run_build(onnx: Path, wanted: Wanted) -> None:
             calibration=wanted.calibration,
             samples=wanted.samples,
             preprocess=read_spec(wanted.preprocess) if wanted.preprocess else None,
+            classes=wanted.classes,
             min_shapes=low,
             opt_shapes=best,
             max_shapes=high,

@@ -5,32 +5,38 @@ from __future__ import annotations
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 from rich.table import Table
 
 import trtfast
 from trtfast import backend as backends
+from trtfast.binding import image_preprocess, with_batch
 from trtfast.errors import InputError
 from trtfast.preprocess.decode import IMAGE_ENDINGS
+from trtfast.profiling.inputs import arrays_of
+from trtfast.samples import files_of
 
 from .console import build_progress, console, note, print_json, working
+from .loading import load
 from .models import Model, load_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     import numpy.typing as npt
 
     from trtfast import CompareReport
-    from trtfast.spec import InferenceEngine
+    from trtfast.samples import Samples
+    from trtfast.spec import Array, InferenceEngine, TensorSpec
 
     Image = npt.NDArray[np.uint8]
 
-__all__ = ["Wanted", "run_compare"]
+__all__ = ["Wanted", "random_inputs", "run_compare", "samples_for"]
 
 _ROWS = 32  # of random samples
+_REPEATS = 10  # of engines' runs that have to give the same bits
 
 
 class Wanted(NamedTuple):
@@ -59,9 +65,8 @@ def run_compare(name: str, wanted: Wanted) -> bool:
                 model.module, model.sample, folder / f"{name}.onnx", input_names=["image"]
             )
         engines = _engines(onnx, model, wanted, stack)
-        images = _images(wanted.samples)
         classes = model.classes if model is not None else None  # else those of a passport
-        samples = _samples(next(iter(engines.values())), wanted.samples)
+        samples, images = samples_for(next(iter(engines.values())), wanted.samples)
         with working("comparing"):
             report = trtfast.compare(
                 model.module if model else path,
@@ -72,6 +77,8 @@ def run_compare(name: str, wanted: Wanted) -> bool:
                 compiled=wanted.compiled,
                 classes=classes,
                 seconds=wanted.seconds,
+                # ONNX Runtime against itself would only take its time.
+                repeats=_REPEATS if _is_any_real(engines) else 0,
             )
     if wanted.html is not None:
         report.write_html(wanted.html)
@@ -85,13 +92,17 @@ def run_compare(name: str, wanted: Wanted) -> bool:
     return report.passed
 
 
+def _is_any_real(engines: dict[str, InferenceEngine]) -> bool:
+    return any(isinstance(engine, trtfast.Engine) for engine in engines.values())
+
+
 def _engines(
     onnx: Path, model: Model | None, wanted: Wanted, stack: ExitStack
 ) -> dict[str, InferenceEngine]:
     """Open the engines that are given, else build one in each precision that was asked for."""
     if wanted.engines:
         return {
-            path.stem: stack.enter_context(trtfast.load(path, backend=wanted.backend))
+            path.stem: stack.enter_context(load(path, None, wanted.backend, 0))
             for path in wanted.engines
         }
     reason = "as asked" if wanted.backend == "reference" else backends.why_no_engine()
@@ -116,30 +127,36 @@ def _engines(
     return engines
 
 
-def _images(samples: Path | None) -> list[Image]:
-    if samples is None or not samples.is_dir():
-        return []
-    files = sorted(each for each in samples.iterdir() if each.suffix.lower() in IMAGE_ENDINGS)
-    return [trtfast.read_image(file) for file in files]
-
-
-def _samples(engine: InferenceEngine, samples: Path | None) -> Any:
+def samples_for(engine: InferenceEngine, samples: Path | None) -> tuple[Samples, list[Image]]:
+    """Return the samples, and the images that they are made of if that is known."""
     if samples is None:
         note("the samples are random: give --samples for the errors to mean something")
-        return _random(engine)
-    return samples
+        return random_inputs(engine.inputs), []
+    preprocess = getattr(engine, "preprocess", None)
+    files = files_of(samples)
+    if preprocess is None or any(file.suffix.lower() not in IMAGE_ENDINGS for file in files):
+        return samples, []
+    images = [trtfast.read_image(file) for file in files]
+    made = image_preprocess(preprocess, engine.inputs)(images)
+    return made.astype(engine.inputs[0].dtype, copy=False), images
 
 
-def _random(engine: InferenceEngine) -> dict[str, Any]:
-    generator = np.random.default_rng(0)
-    found = {}
-    for spec in engine.inputs:
-        if spec.dtype.kind in "iub" or any(size < 0 for size in spec.shape[1:]):
+def random_inputs(specs: Sequence[TensorSpec]) -> dict[str, Array]:
+    """Return random samples, with as many rows as a profile takes.
+
+    Raises
+    ------
+    InputError
+        If an input is of integers, or has shapes that nothing tells.
+    """
+    for spec in specs:
+        if spec.dtype.kind in "iub":
             raise InputError(f"random values are of no use to input '{spec.name}': give --samples")
-        rows = _ROWS if spec.shape[:1] == (-1,) else spec.shape[0]
-        shape = (rows, *spec.shape[1:])
-        found[spec.name] = generator.standard_normal(shape).astype(spec.dtype)
-    return found
+    ranges = [(each.min[0], each.max[0]) for spec in specs for each in spec.profiles]
+    least = min((low for low, _ in ranges), default=1)
+    rows = max((high for _, high in ranges if high <= _ROWS), default=max(least, _ROWS))
+    is_dynamic = any(spec.shape[:1] == (-1,) for spec in specs)
+    return arrays_of(specs, with_batch(specs, rows) if is_dynamic else None)
 
 
 def _print(report: CompareReport) -> None:

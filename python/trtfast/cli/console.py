@@ -122,6 +122,8 @@ def set_verbosity(verbosity: int) -> None:
 
 def fail(text: str, status: int) -> int:
     """Print an error in one line, and return the status to end with."""
-    lines = filter(None, (line.strip() for line in text.splitlines()))
-    print(f"trtfast: {' '.join(lines)}", file=sys.stderr)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    ends = (":", ";", ",", ".")
+    joined = [line if line.endswith(ends) else f"{line};" for line in lines[:-1]] + lines[-1:]
+    print(f"trtfast: {' '.join(joined)}", file=sys.stderr)
     return status

@@ -77,7 +77,8 @@ def _print(
         )
     if not devices:
         console.print(f"GPU: none ({reason})")
-    for attempt in attempts:
+    found = [attempt for attempt in attempts if attempt.library is not None]
+    for attempt in found or attempts:  # where else it was looked for matters only if there is none
         console.print(f"TensorRT, {attempt.source}, {attempt.path}: {attempt.result}")
     for library in (attempt.library for attempt in attempts):
         if library is None:

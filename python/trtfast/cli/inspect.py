@@ -9,8 +9,8 @@ from rich.table import Table
 
 from trtfast import _core, _onnx, inspector, model, passport, ultralytics
 from trtfast import backend as backends
-from trtfast.errors import EngineIncompatibleError, InputError
-from trtfast.passport import Header, Passport
+from trtfast.errors import InputError
+from trtfast.passport import Header, Passport, header_of
 
 from .console import console, note, print_json
 
@@ -76,9 +76,7 @@ def _of_onnx(path: Path) -> dict[str, Any]:
 
 def _of_plan(path: Path, layers: bool) -> dict[str, Any]:
     plan, metadata = ultralytics.opened(path)
-    header = Header.of(plan)
-    if header is None:
-        raise EngineIncompatibleError(f"{path} is not a TensorRT plan: build the engine again")
+    header = header_of(plan, path)
     known = Passport.of(path)
     return {
         "kind": "plan",
@@ -203,11 +201,20 @@ def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
+def _written(shape: Sequence[int]) -> str:
+    """Return a shape as the options take it."""
+    return "x".join(map(str, shape))
+
+
 def _print_tensors(inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
     table = Table("", "name", "dtype", "shape", "profiles (min, opt, max)")
     for kind, tensors in (("input", inputs), ("output", outputs)):
         for tensor in tensors:
-            ranges = (f"{r['min']} {r['opt']} {r['max']}" for r in tensor.get("profiles", ()))
+            told = _written if -1 in tensor["shape"] else str  # else ranges of values
+            ranges = (
+                " ".join(told(r[name]) for name in ("min", "opt", "max"))
+                for r in tensor.get("profiles", ())
+            )
             table.add_row(
                 kind, tensor["name"], tensor["dtype"], str(tensor["shape"]), "\n".join(ranges)
             )

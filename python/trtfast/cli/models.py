@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.util
 import socket
@@ -82,9 +83,12 @@ def _torchvision(name: str) -> Model:
     import torchvision
 
     if name not in torchvision.models.list_models():
+        known = [DEMO_MODEL, *torchvision.models.list_models(module=torchvision.models)]
+        alike = difflib.get_close_matches(name, known, n=3)
+        advice = f"as {', '.join(alike)}" if alike else f"one of {', '.join(known)}"
         raise InputError(
-            f"there is no model {name!r}: use {DEMO_MODEL} or one of "
-            f"{', '.join(torchvision.models.list_models(module=torchvision.models))}"
+            f"there is no model {name!r}: use a name of torchvision's, {advice}. A model of your "
+            "own is for trtfast.export, in Python"
         )
     weights = torchvision.models.get_model_weights(name).DEFAULT
     state, note = _download(weights)

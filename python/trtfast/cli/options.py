@@ -47,13 +47,14 @@ Model = Annotated[
     Path, typer.Argument(metavar="MODEL", help="An engine or an ONNX model.", show_default=False)
 ]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="By default MODEL.engine.")
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="By default MODEL.engine."),
 ]
 Precision = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="fp32, tf32, bf16, mixed, int8, fp8 or auto.",
+        help="fp16 is fast, fp32 exact; tf32, bf16, mixed, int8, fp8, auto.",
         autocompletion=precisions,
     ),
 ]
@@ -67,7 +68,7 @@ RunPrecision = Annotated[
 ]
 Calibration = Annotated[
     Path | None,
-    typer.Option(metavar="PATH", help="For mixed, int8, fp8: images or .npy files."),
+    typer.Option(metavar="PATH", help="For mixed, int8, fp8: images or .npy files of its use."),
 ]
 Preprocess = Annotated[
     Path | None, typer.Option(metavar="FILE", help="JSON that says how images become inputs.")
@@ -80,7 +81,7 @@ Backend = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="tensorrt, tensorrt_rtx or its version.",
+        help="Which TensorRT: tensorrt, tensorrt_rtx, or a version.",
         show_default=False,
         autocompletion=_backends,
     ),
@@ -89,7 +90,7 @@ RunBackend = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="tensorrt, tensorrt_rtx or its version; or reference, on the CPU.",
+        help="Which TensorRT: tensorrt, tensorrt_rtx, or a version; or reference, on the CPU.",
         show_default=False,
         autocompletion=_run_backends,
     ),

@@ -11,18 +11,18 @@ import trtfast
 from trtfast.arrays import ENDINGS, read_arrays
 from trtfast.binding import with_batch
 from trtfast.errors import InputError
-from trtfast.passport import Passport
 from trtfast.preprocess.decode import IMAGE_ENDINGS
 from trtfast.profiling.inputs import arrays_of
 from trtfast.shapes import parse
 
 from .console import bar, console, note, print_json
-from .loading import load
+from .loading import known_of, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from trtfast.passport import Passport
     from trtfast.postprocess import Classification
     from trtfast.spec import Array, InferenceEngine, TensorSpec
 
@@ -55,11 +55,12 @@ def run_model(path: Path, inputs: list[Path], wanted: Wanted) -> None:
         raise InputError(
             f"two inputs have one name, of {stems}: they would share a name in {wanted.save}"
         )
-    known = Passport.of(path)
+    known = known_of(path)
     told: list[dict[str, Any]] = []
     saved: dict[str, Array] = {}
     with load(path, wanted.precision, wanted.backend, wanted.device) as engine:
-        classes = engine.classes if isinstance(engine, trtfast.Engine) else None
+        named = engine.classes if isinstance(engine, trtfast.Engine) else known and known.classes
+        classes = tuple(named) if named else None
         metadata = engine.metadata if isinstance(engine, trtfast.Engine) else None
         are_probabilities = metadata is not None and metadata.get("task") == "classify"
         for source, arrays in _calls(sources, engine, known, wanted):

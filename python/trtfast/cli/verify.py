@@ -12,12 +12,12 @@ from trtfast import backend as backends
 from trtfast import model as models
 from trtfast.bisection import on_cpu
 from trtfast.errors import InputError
-from trtfast.passport import Passport
 from trtfast.preprocess.parity import read_spec
 from trtfast.rebuild import options_of
 from trtfast.verification.run import precision_of
 
 from .console import console, print_json, working
+from .loading import known_of, load
 from .run import preprocess_of
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trtfast import BisectReport, Calibration, Preprocess, Tolerance, VerifyReport
+    from trtfast.passport import Passport
     from trtfast.spec import InferenceEngine, TensorSpec
 
 __all__ = ["Wanted", "run_verify"]
@@ -54,7 +55,7 @@ def run_verify(path: Path, reference: Path, samples: Path, wanted: Wanted) -> bo
         raise InputError(
             f"--bisect needs the float32 model as --reference, an .onnx file, not {reference}"
         )
-    known = Passport.of(path)
+    known = known_of(path)
     calibration = _calibration(path, known, wanted)
     with _load(path, calibration, wanted) as engine:
         precision = wanted.precision or precision_of(engine)
@@ -111,7 +112,7 @@ def _calibration(path: Path, known: Passport | None, wanted: Wanted) -> Calibrat
 
 def _load(path: Path, calibration: Calibration | None, wanted: Wanted) -> InferenceEngine:
     if wanted.precision is None or path.suffix != ".onnx":
-        return trtfast.load(path, backend=wanted.backend)
+        return load(path, None, wanted.backend, 0)
     reason = "as asked" if wanted.backend == "reference" else backends.why_no_engine()
     if reason is not None:
         if not wanted.as_json:
@@ -164,7 +165,7 @@ def _write_lists(found: BisectReport | None, path: Path) -> dict[str, Path]:
 def _print(path: Path, report: VerifyReport) -> None:
     console.print(
         f"{path} in {report.precision} ({report.engine}) against {report.reference}, "
-        f"{report.samples} samples"
+        f"on {report.samples} {'call' if report.samples == 1 else 'calls'}"
     )
     table = Table(
         *("output", "largest error", "mean", "of largest value", "cosine", "SNR", "NaN, inf")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -88,7 +90,9 @@ def test_demo_with_another_model_and_photograph(trt: Command, folder: Path) -> N
 
 def test_demo_of_an_unknown_model(trt: Command) -> None:
     message = trt.fails("InputError", "demo", "--model", "resnet5000")
-    assert message.startswith("there is no model 'resnet5000': use efficientnet_lite0 or one of")
+    assert message.startswith("there is no model 'resnet5000': use a name of torchvision's, as ")
+    assert "resnet50" in message.partition("as ")[2]
+    assert "trtfast.export" in message
 
 
 def test_help_lists_the_commands(trt: Command) -> None:
@@ -125,7 +129,7 @@ def test_build_and_inspect(trt: Command, dense: Path) -> None:
     printed = trt("inspect", "out/d.engine").stdout
     assert f"plan of {known.product} {known.version}" in printed
     assert "bf16: " in printed
-    assert re.search(r"input\W+x\W+float32\W+\[-1, 8\]\W+\[1, 8\] \[2, 8\] \[4, 8\]", printed)
+    assert re.search(r"input\W+x\W+float32\W+\[-1, 8\]\W+1x8 2x8 4x8", printed)
     assert re.search(r"output\W+y\W+float32\W+\[-1, 4\]", printed)
 
 
@@ -158,6 +162,53 @@ def test_build_from_images(trt: Command, classifier: Path, folder: Path) -> None
     assert known is not None
     assert known.options["calibration"]["runs"] == 1
     assert known.preprocess is not None
+
+
+def test_what_an_engine_knows_is_known_of_its_onnx_model(
+    trt: Command, classifier: Path, folder: Path
+) -> None:
+    (folder / "names.txt").write_text("red\nblue\n")
+    cv2.imwrite(str(folder / "red.png"), np.full((40, 50, 3), (0, 0, 255), np.uint8))
+    spec = trtfast.Preprocess((32, 32), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    (folder / "spec.json").write_text(json.dumps(spec.to_dict()))
+    model = folder / "named.onnx"
+    shutil.copy(classifier, model)
+
+    def output(*inputs: str) -> Any:
+        (told,) = trt.json("run", model, *inputs, "--backend", "reference")["runs"]
+        return told["outputs"]["y"]
+
+    assert {found["label"] for found in output("red.png")["classes"][0]} == {None}
+    trt("build", model, "--classes", "names.txt", "--preprocess", "spec.json")
+    told = output("red.png")
+    assert [found["label"] for found in told["classes"][0]] == ["red", "blue"]
+    np.testing.assert_allclose(told["values"], [[1, 0]], atol=1e-6)
+
+    onnx.save(tiny.dense(), model)  # which the engine beside it was not built from
+    assert {found["label"] for found in output()["classes"][0]} == {None}
+
+
+def test_what_is_of_another_kind_is_told(trt: Command, dense: Path, folder: Path) -> None:
+    (folder / "photo.jpg").write_bytes(b"JPEG")
+    assert "photo.jpg is no ONNX model" in trt.fails("BuildError", "build", "photo.jpg")
+    message = trt.fails("EngineIncompatibleError", "check", dense)
+    assert message.endswith("is not a TensorRT plan: build an engine of it")
+    trt("build", dense, "-o", "kind.engine")
+    message = trt.fails("InputError", "run", "kind.engine", "--backend", "reference")
+    assert message == "the reference engine runs ONNX models, and kind.engine is none"
+    arguments = ("verify", dense, "--samples", "nowhere", "--reference", dense)
+    done = trt(*arguments, "--backend", "reference", status=1)
+    assert "there is no file or folder nowhere" in done.stderr
+
+
+@pytest.mark.skipif(HAS_GPU, reason="there is a GPU")
+@pytest.mark.parametrize("command", ["run", "bench", "profile"])
+def test_an_engine_without_a_gpu(command: str, trt: Command, dense: Path) -> None:
+    trt("build", dense, "-o", "here.engine")
+    message = trt.fails("UnsupportedDeviceError", command, "here.engine")
+    assert message.startswith("here.engine is an engine, and no GPU can be used here: ")
+    assert "The ONNX model that it was built from runs without one" in message
+    assert "trtfast.load" not in message
 
 
 def test_inspect_other_files(trt: Command, dense: Path, folder: Path) -> None:
@@ -244,6 +295,7 @@ def test_doctor(trt: Command) -> None:
     assert f"numpy {np.__version__}" in printed
     assert "Driver: " in printed
     assert "Found TensorRT" in printed
+    assert "cannot load" not in printed  # where else it was looked for
     assert ("GPU 0: " if HAS_GPU else "GPU: none (") in printed
     assert ("All is well" if able else "Next: ") in printed
 

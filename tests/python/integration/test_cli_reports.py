@@ -16,7 +16,9 @@ import tiny
 import trtfast
 from command import Command
 from trtfast import _core
+from trtfast.cli import compare
 from trtfast.cli.sizes import bytes_of
+from trtfast.samples import samples_of
 
 HAS_GPU = bool(_core.devices()[0])
 ON_CPU = ("--backend", "reference")
@@ -141,6 +143,30 @@ def test_compare(trt: Command, dense: Path) -> None:
     assert "the samples are random" in done.stderr
     assert "written: page.html" in done.stderr
     assert "<html" in (trt.folder / "page.html").read_text()
+
+
+def test_compare_reads_images_once(classifier: Path, tmp_path: Path) -> None:
+    """The samples and what its preprocessing is timed on are made of the same images."""
+    for number, size in enumerate([(40, 50), (64, 32), (32, 32)]):
+        photo = np.random.default_rng(number).integers(0, 256, (*size, 3), np.uint8)
+        assert cv2.imwrite(str(tmp_path / f"{number}.png"), photo)
+    (tmp_path / "note.txt").touch()
+    with trtfast.ReferenceEngine(classifier, preprocess=trtfast.Preprocess((32, 32))) as engine:
+        samples, images = compare.samples_for(engine, tmp_path)
+        (wanted,) = samples_of(tmp_path, engine.inputs, engine.preprocess)
+        np.testing.assert_array_equal(samples, wanted["image"])
+        assert [image.shape[:2] for image in images] == [(40, 50), (64, 32), (32, 32)]
+        np.save(tmp_path / "rows.npy", np.zeros((2, 3, 32, 32), np.float32))
+        assert compare.samples_for(engine, tmp_path) == (tmp_path, [])
+
+
+@pytest.mark.parametrize(
+    ("batches", "rows"), [([(1, 8)], 8), ([(1, 64)], 32), ([(1, 1), (8, 8)], 8), ([(64, 64)], 64)]
+)
+def test_compare_makes_rows_that_fit(batches: list[tuple[int, int]], rows: int) -> None:
+    profiles = tuple(trtfast.ShapeRange((low, 4), (low, 4), (high, 4)) for low, high in batches)
+    spec = trtfast.TensorSpec("x", np.dtype(np.float32), (-1, 4), profiles)
+    assert compare.random_inputs([spec])["x"].shape == (rows, 4)
 
 
 def test_inspect_an_onnx_model(trt: Command, dense: Path) -> None:

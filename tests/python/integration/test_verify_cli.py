@@ -218,7 +218,7 @@ def photographs(folder: Path) -> Path:
 
 def test_a_folder_of_images(photographs: Path) -> None:
     printed = verify("rgb.onnx", "rgb.onnx", samples="photographs").stdout
-    assert "against rgb.onnx on the CPU, 1 samples" in printed
+    assert "against rgb.onnx on the CPU, on 1 call" in printed
     assert "of 9 rows" in printed
     assert "of 1 rows" in verify("rgb.onnx", "rgb.onnx", samples="photographs/3.png").stdout
     verify("bgr.onnx", "rgb.onnx", "--repeats", "0", samples="photographs", status=1)

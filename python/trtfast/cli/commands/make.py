@@ -50,7 +50,10 @@ def export(
     opset: Annotated[int | None, typer.Option(metavar="N", help="ONNX's operator set.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Export a PyTorch model to ONNX, with a dynamic batch, and compare the two."""
+    """Export a PyTorch model to ONNX, with a dynamic batch, and compare the two.
+
+    A model of your own is for Python: trtfast.export(model, sample, "model.onnx").
+    """
     from ..export import run_export
 
     run_export(name, output, opset, as_json)
@@ -64,9 +67,13 @@ def build(
     precision: Precision = "fp16",
     calibration: Calibration = None,
     samples: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="To try it on, and for auto to measure on.")
+        Path | None,
+        typer.Option(metavar="PATH", help="Likewise, to try it on, and for auto to measure."),
     ] = None,
     preprocess: Preprocess = None,
+    classes: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Names of classes, one a line, or JSON.")
+    ] = None,
     batch: Annotated[
         list[int] | None,
         typer.Option(metavar="N", help="Images in a call; give it once for each size."),
@@ -80,7 +87,8 @@ def build(
         ),
     ] = "",
     opt_shapes: Annotated[
-        str, typer.Option(metavar="SHAPES", help="Those to be fastest at.", rich_help_panel=_RARE)
+        str,
+        typer.Option(metavar="SHAPES", help="Those to be fastest at.", rich_help_panel=_RARE),
     ] = "",
     min_shapes: Annotated[
         str, typer.Option(metavar="SHAPES", help="The smallest.", rich_help_panel=_RARE)
@@ -88,20 +96,22 @@ def build(
     keep_fp32: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="A list of nodes to keep in float32.", rich_help_panel=_RARE
+            metavar="FILE",
+            help="Names of nodes in float32, one a line.",
+            rich_help_panel=_RARE,
         ),
     ] = None,
     keep_fp16: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="A list of nodes not to quantise.", rich_help_panel=_RARE
+            metavar="FILE", help="Names of nodes that int8 and fp8 spare.", rich_help_panel=_RARE
         ),
     ] = None,
     optimization_level: Annotated[
         int | None,
         typer.Option(
             metavar="N",
-            help="Fast build to fast engine.",
+            help="0 builds fastest, 5 the fastest engine.",
             min=0,
             max=5,
             rich_help_panel=_RARE,
@@ -120,7 +130,10 @@ def build(
         typer.Option(metavar="SIZE", help="Memory for a layer, as 512M.", hidden=True),
     ] = None,
 ) -> None:
-    """Build an engine from an ONNX model."""
+    """Build an engine from an ONNX model.
+
+    It runs the model fast, on GPUs as this machine's. Beside it, MODEL.engine.json tells of it.
+    """
     from ..build import Wanted, run_build
 
     wanted = Wanted(
@@ -129,6 +142,7 @@ def build(
         calibration=calibration,
         samples=samples,
         preprocess=preprocess,
+        classes=classes,
         batches=batch or (),
         backend=backend,
         as_json=as_json,
