@@ -11,6 +11,7 @@ from rich.table import Table
 
 import trtfast
 from trtfast import backend as backends
+from trtfast import model as models
 from trtfast.binding import image_preprocess, with_batch
 from trtfast.errors import InputError
 from trtfast.preprocess.decode import IMAGE_ENDINGS
@@ -18,8 +19,9 @@ from trtfast.profiling.inputs import arrays_of
 from trtfast.samples import files_of
 
 from .console import build_progress, console, note, print_json, working
-from .loading import load
+from .loading import known_of, load
 from .models import Model, load_model
+from .run import preprocess_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from trtfast import CompareReport
+    from trtfast import CompareReport, Preprocess
     from trtfast.samples import Samples
     from trtfast.spec import Array, InferenceEngine, TensorSpec
 
@@ -65,7 +67,8 @@ def run_compare(name: str, wanted: Wanted) -> bool:
                 model.module, model.sample, folder / f"{name}.onnx", input_names=["image"]
             )
         engines = _engines(onnx, model, wanted, stack)
-        classes = model.classes if model is not None else None  # else those of a passport
+        known = model or known_of(path)
+        classes = known.classes if known is not None else None
         samples, images = samples_for(next(iter(engines.values())), wanted.samples)
         with working("comparing"):
             report = trtfast.compare(
@@ -106,7 +109,7 @@ def _engines(
             for path in wanted.engines
         }
     reason = "as asked" if wanted.backend == "reference" else backends.why_no_engine()
-    preprocess = model.preprocess if model else None
+    preprocess = model.preprocess if model else _preprocess_of(onnx)
     if reason is not None:
         note(f"no engine can run here, so the ONNX model does, on the CPU: {reason}")
         reference = trtfast.ReferenceEngine(onnx, preprocess=preprocess)
@@ -125,6 +128,10 @@ def _engines(
             )
         engines[f"engine {precision}"] = stack.enter_context(trtfast.Engine(plan))
     return engines
+
+
+def _preprocess_of(onnx: Path) -> Preprocess | None:
+    return preprocess_of(models.specs(models.read(onnx)[0])[0], known_of(onnx))
 
 
 def samples_for(engine: InferenceEngine, samples: Path | None) -> tuple[Samples, list[Image]]:

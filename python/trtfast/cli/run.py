@@ -59,8 +59,8 @@ def run_model(path: Path, inputs: list[Path], wanted: Wanted) -> None:
     told: list[dict[str, Any]] = []
     saved: dict[str, Array] = {}
     with load(path, wanted.precision, wanted.backend, wanted.device) as engine:
-        named = engine.classes if isinstance(engine, trtfast.Engine) else known and known.classes
-        classes = tuple(named) if named else None
+        own = engine if isinstance(engine, trtfast.Engine) else known
+        classes = tuple(own.classes) if own is not None and own.classes else None
         metadata = engine.metadata if isinstance(engine, trtfast.Engine) else None
         are_probabilities = metadata is not None and metadata.get("task") == "classify"
         for source, arrays in _calls(sources, engine, known, wanted):

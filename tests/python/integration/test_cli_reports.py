@@ -145,6 +145,16 @@ def test_compare(trt: Command, dense: Path) -> None:
     assert "<html" in (trt.folder / "page.html").read_text()
 
 
+def test_compare_on_photographs(trt: Command, classifier: Path) -> None:
+    (trt.folder / "compared").mkdir()
+    for value in (0, 255):
+        photo = np.full((40, 50, 3), value, np.uint8)
+        assert cv2.imwrite(str(trt.folder / "compared" / f"{value}.png"), photo)
+    options = ("--batch", "1", "--seconds", "0.05", "--samples", "compared", *ON_CPU)
+    told = trt.json("compare", classifier, *options)
+    assert [len(each["predictions"]) for each in told["contenders"]] == [2, 2]
+
+
 def test_compare_reads_images_once(classifier: Path, tmp_path: Path) -> None:
     """The samples and what its preprocessing is timed on are made of the same images."""
     for number, size in enumerate([(40, 50), (64, 32), (32, 32)]):
