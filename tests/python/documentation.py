@@ -5,6 +5,8 @@ A fence says what its code needs:
 - ``python``: no GPU. It runs everywhere, and where ``text output`` follows, that is what it prints.
 - ``python engine``: an engine, of any model. It runs on the stand-in; see ``tests/python/standin``.
 - ``python gpu``: real engines. It runs where a GPU is. Elsewhere it runs until it asks for one.
+- ``console``: commands, each after a dollar sign, and what they print where no GPU is. They run
+  again there, in the page's order, and print the same; but for what :func:`settled` leaves out.
 
 The fences of a page run from top to bottom and share their names, which begin with those of
 :func:`at_hand`. The folder that they run in has the files of :func:`make_files`.
@@ -16,8 +18,10 @@ import ast
 import asyncio
 import inspect
 import io
+import re
 import shlex
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -27,15 +31,17 @@ from typing import Any
 
 import cv2
 import numpy as np
+import skimage.data
 from markdown_it import MarkdownIt
 
 import plans
 import trtfast
+from command import PROGRAM, environment
 
 ROOT = Path(__file__).parents[2]
 GENERATED = ROOT / "docs" / "reference" / "commands.md"
 PAGES = sorted({ROOT / "README.md", *(ROOT / "docs").rglob("*.md")} - {GENERATED})
-KINDS = ("python", "python engine", "python gpu")
+KINDS = ("python", "python engine", "python gpu", "console")
 OTHERS = ("", "sh", "text", "text output", "dockerfile")
 CLASSES = 10
 
@@ -86,7 +92,59 @@ def fences(page: Path) -> list[Fence]:
 
 
 def code_of(page: Path) -> list[Fence]:
-    return [fence for fence in fences(page) if fence.info.partition(" ")[0] == "python"]
+    return [fence for fence in fences(page) if fence.info in KINDS]
+
+
+def check_console(fence: Fence, folder: Path) -> None:
+    """Run a fence's commands again, and compare what they print with what it shows."""
+    # One thread, for else PyTorch's wait for each other where other tests run.
+    variables = {"COLUMNS": "100", "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+    surroundings = {**environment(folder), **variables}
+    surroundings.pop("TRTFAST_TENSORRT_PATH", None)
+    for words, shown in recorded(fence):
+        assert words[0] == "trtfast"
+        done = subprocess.run(
+            [PROGRAM, *words[1:]],
+            cwd=folder,
+            env=surroundings,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
+        )
+        assert done.returncode in (0, 1), done.stdout
+        assert settled(done.stdout) == settled(shown), f"{fence.page}: {shlex.join(words)}"
+
+
+def recorded(fence: Fence) -> list[tuple[list[str], str]]:
+    """Return the words of each command of a fence, and what it shows of what was printed."""
+    assert fence.text.startswith("$ "), f"{fence.page}:{fence.line} shows no command"
+    parts = ("\n" + fence.text).split("\n$ ")[1:]
+    split = (part.partition("\n") for part in parts)
+    return [(shlex.split(command), shown.rstrip("\n")) for command, _, shown in split]
+
+
+# What is another on another day, machine or release: times, sizes, hashes, versions, paths.
+VARIES = (
+    (r"\S*site-packages/[^\s:]*", "PATH"),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d", "DATE"),
+    (r"\b[0-9a-f]{12}…", "HASH"),
+    (r"\d+\.\d[\w.]*(?:[+-]\w+)?|\d+e-\d+", "#"),
+    (r" on (?!ReferenceEngine)[^,\n]*(?=, (?:image:|DATE))", " on CPU"),
+    (r"\d+(?= calls of| │ # │$)", "#"),
+    # The slowest layers, which are others each time.
+    (r"node_\w+(?= +│)|(?<=│ )\w+ float32 [\dx]+(?= +│ +│)", "LAYER"),
+    (r"[━─]+", "─"),
+    (r" +", " "),
+)
+
+
+def settled(text: str) -> str:
+    """Return what a command printed without what varies."""
+    for pattern, instead in VARIES:
+        text = re.sub(pattern, instead, text, flags=re.MULTILINE)
+    return "\n".join(line.rstrip() for line in text.rstrip("\n").splitlines())
 
 
 def commands_of(page: Path) -> Iterator[tuple[int, list[str]]]:
@@ -105,7 +163,10 @@ def page_name(page: Path) -> str:
 
 
 def make_files(folder: Path) -> None:
-    """Make a small classifier of images in ONNX and as an engine, and photographs of all sizes."""
+    """Make a small classifier of images in ONNX and as an engine, and images of all sizes.
+
+    In ``photographs`` are five of scikit-image, in ``photos`` random ones.
+    """
     import torch
 
     torch.manual_seed(0)
@@ -114,6 +175,10 @@ def make_files(folder: Path) -> None:
     spec = trtfast.Preprocess()
     trtfast.build(folder / "model.onnx", preprocess=spec, classes=class_names())
     header_of_others(folder / "model.engine", folder / "ultralytics.engine")
+    (folder / "photographs").mkdir()
+    for name in ("astronaut", "cat", "coffee", "hubble_deep_field", "rocket"):
+        image = getattr(skimage.data, name)()
+        assert cv2.imwrite(str(folder / "photographs" / f"{name}.png"), image[..., ::-1])
     (folder / "photos").mkdir()
     for index, name in enumerate("abcd"):
         photograph = random_photo(200 + 40 * index, 300 - 20 * index, index)

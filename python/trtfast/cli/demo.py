@@ -75,6 +75,8 @@ def run_demo(
         times = _print_times(say, model, engine, batch)
         if keep:
             say(f"kept in {folder}: {', '.join(sorted(p.name for p in folder.iterdir()))}")
+        else:
+            say("The model and the engine were temporary: --keep FOLDER keeps them.")
     if as_json:
         print_json(
             {

@@ -9,7 +9,7 @@ from rich.table import Table
 
 import trtfast
 from trtfast import backend
-from trtfast.errors import InputError
+from trtfast.errors import InputError, UnsupportedDeviceError
 from trtfast.preprocess.cpu import opencv
 from trtfast.preprocess.parity import Difference, parity, picture_of, read_spec
 
@@ -43,7 +43,11 @@ def run_preprocess_check(
     names = [image.name for image in images]
     if folder is not None and len(set(names)) < len(names):
         raise InputError(f"two images have one name, of {names}: their pictures would share a file")
-    gpu = backend.require_gpu().name
+    try:
+        gpu = backend.require_gpu().name
+    except UnsupportedDeviceError as error:
+        reason = str(error).partition(". ")[0]
+        raise UnsupportedDeviceError(f"it is the GPU that is checked, and {reason}") from None
     rows = []
     for image in images:
         found = parity(spec, trtfast.read_image(image), reference=reference)

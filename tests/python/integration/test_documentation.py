@@ -59,6 +59,10 @@ def test_code_runs(page: Path, folder: Path) -> None:
     names = docs.at_hand()
     missing: set[str] = set()  # what code that did not run would have named
     for fence in docs.code_of(page):
+        if fence.info == "console":
+            if not HAS_GPU:  # where a model runs on that, it tells other things
+                docs.check_console(fence, folder)
+            continue
         check_calls(fence)
         if fence.info == "python":
             fence.run(names)
@@ -127,6 +131,38 @@ def test_fences_are_of_a_known_kind(page: Path) -> None:
     for fence in docs.fences(page):
         is_known = fence.info in (*docs.KINDS, *docs.OTHERS) or fence.info.startswith("{")
         assert is_known, f"{page}:{fence.line} is {fence.info!r}"
+
+
+RECORDED = """$ trtfast a "b c"
+TensorRT, .venv/lib/site-packages/x.so: 1.5.0.114
+of sha256 dfc677a1f556…, 2026-11-26 17:45
+│ 1     │ it │ 3.30 ms │ 12 │ 1.0 │
+$ trtfast d
+"""
+
+
+def test_recorded_commands_are_taken_apart() -> None:
+    fence = docs.Fence(docs.ROOT / "README.md", 1, "console", RECORDED)
+    (first, shown), (second, nothing) = docs.recorded(fence)
+    assert (first, second, nothing) == (["trtfast", "a", "b c"], ["trtfast", "d"], "")
+    assert docs.settled(shown) == (
+        "TensorRT, PATH: #\nof sha256 HASH, DATE\n│ 1 │ it │ # ms │ # │ # │"
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("espresso, confidence: 69.92 %", "cup, confidence: 69.92 %"),
+        ("49 Conv", "48 Conv"),
+        ("image:8x3x224x224", "image:1x3x224x224"),
+        ("[-1, 1000]", "[-1, 10]"),
+        ("5 rows", "4 rows"),
+        ("│ 1     │ it │", "│ 8     │ it │"),
+    ],
+)
+def test_what_does_not_vary_is_compared(before: str, after: str) -> None:
+    assert docs.settled(before) != docs.settled(after)
 
 
 def test_commands_and_code_are_found() -> None:
