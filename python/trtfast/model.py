@@ -53,7 +53,7 @@ def read(
     try:
         import onnx
     except ImportError as error:
-        raise Error('building needs the package onnx: pip install "trtfast[torch]"') from error
+        raise Error('an ONNX model needs the package onnx: pip install "trtfast[torch]"') from error
     from google.protobuf.message import DecodeError
 
     try:

@@ -42,9 +42,9 @@ def run_inspect(path: Path, layers: bool, as_json: bool) -> None:
 
 
 def _of_onnx(path: Path) -> dict[str, Any]:
+    onnx, _ = model.read(path)
     from onnx.helper import tensor_dtype_to_np_dtype
 
-    onnx, _ = model.read(path)
     inputs, outputs = model.specs(onnx)
     graph = _onnx.typed_skeleton(onnx, 0).graph
     types = {

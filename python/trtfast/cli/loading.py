@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import trtfast
@@ -21,11 +22,16 @@ __all__ = ["known_of", "load"]
 
 
 def known_of(path: Path) -> Passport | None:
-    """Return the passport of an engine; of an ONNX model that of the engine beside it, if it is."""
+    """Return the passport of an engine; of an ONNX model, that of the engine beside it.
+
+    None where the engine was built from another model, or nothing can tell.
+    """
     if path.suffix != ".onnx" or not path.is_file():
         return Passport.of(path)
     known = Passport.of(path.with_suffix(".engine"))
-    if known is None or known.onnx_sha256 != models.sha256(models.read(path)[0]):
+    if known is None or find_spec("onnx") is None:
+        return None
+    if known.onnx_sha256 != models.sha256(models.read(path)[0]):
         return None
     return known
 

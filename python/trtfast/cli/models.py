@@ -59,7 +59,8 @@ def load_model(name: str) -> Model:
     """
     for package in ("torch", "torchvision"):
         if importlib.util.find_spec(package) is None:
-            raise Error(f"the package {package} is not installed: {_INSTALL}")
+            install = _INSTALL if name == DEMO_MODEL else 'pip install "trtfast[torch]"'
+            raise Error(f"the package {package} is not installed: {install}")
     return _efficientnet_lite0() if name == DEMO_MODEL else _torchvision(name)
 
 

@@ -116,6 +116,33 @@ def test_an_error_of_several_lines_is_one(trt: Command, dense: Path) -> None:
     assert "folder. Looked" in line
 
 
+@pytest.mark.parametrize(
+    ("arguments", "missing", "extra"),
+    [
+        (["inspect", "dense.onnx"], "onnx", "torch"),
+        (["build", "dense.onnx"], "onnx", "torch"),
+        (["run", "dense.onnx", "--backend", "reference"], "onnxruntime", "reference"),
+        (["export", "resnet18"], "torchvision", "torch"),
+        (["demo"], "torch", "demo"),
+        (["view", "dense.onnx"], "netron", "view"),
+    ],
+)
+def test_what_is_not_installed_is_told(
+    arguments: list[str], missing: str, extra: str, trt: Command, dense: Path, tmp_path: Path
+) -> None:
+    # As a name that cannot be found, which sitecustomize makes of what is.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.util as util, sys\n"
+        f"sys.modules[{missing!r}] = None\n"
+        "find = util.find_spec\n"
+        f"util.find_spec = lambda name, *rest: None if name == {missing!r} else find(name, *rest)\n"
+    )
+    paths = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    message = trt(*arguments, status=1, PYTHONPATH=paths).stderr
+    assert f'pip install "trtfast[{extra}]"' in message
+    assert "unexpected" not in message
+
+
 def test_what_was_not_expected_is_one_line_too(trt: Command) -> None:
     """A size of the cache that is no number, as no command looks for."""
     done = trt("cache", "list", status=1, TRTFAST_CACHE_SIZE="big")
