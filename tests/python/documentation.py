@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import difflib
 import inspect
 import io
 import re
@@ -98,7 +99,7 @@ def code_of(page: Path) -> list[Fence]:
 def check_console(fence: Fence, folder: Path) -> None:
     """Run a fence's commands again, and compare what they print with what it shows."""
     # One thread, for else PyTorch's wait for each other where other tests run.
-    variables = {"COLUMNS": "100", "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+    variables = {"COLUMNS": "120", "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
     surroundings = {**environment(folder), **variables}
     surroundings.pop("TRTFAST_TENSORRT_PATH", None)
     for words, shown in recorded(fence):
@@ -114,7 +115,9 @@ def check_console(fence: Fence, folder: Path) -> None:
             timeout=600,
         )
         assert done.returncode in (0, 1), done.stdout
-        assert settled(done.stdout) == settled(shown), f"{fence.page}: {shlex.join(words)}"
+        texts = (settled(text).splitlines() for text in (shown, done.stdout))
+        change = "\n".join(difflib.unified_diff(*texts, "the page", "now", lineterm=""))
+        assert not change, f"{fence.page}: {shlex.join(words)}\n{change}"
 
 
 def recorded(fence: Fence) -> list[tuple[list[str], str]]:
@@ -127,6 +130,8 @@ def recorded(fence: Fence) -> list[tuple[list[str], str]]:
 
 # What is another on another day, machine or release: times, sizes, hashes, versions, paths.
 VARIES = (
+    (r"[━─]+", "─"),  # and with their widths those of tables
+    (r" +", " "),
     (r"\S*site-packages/[^\s:]*", "PATH"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d", "DATE"),
     (r"\b[0-9a-f]{12}…", "HASH"),
@@ -134,9 +139,7 @@ VARIES = (
     (r" on (?!ReferenceEngine)[^,\n]*(?=, (?:image:|DATE))", " on CPU"),
     (r"\d+(?= calls of| │ # │$)", "#"),
     # The slowest layers, which are others each time.
-    (r"node_\w+(?= +│)|(?<=│ )\w+ float32 [\dx]+(?= +│ +│)", "LAYER"),
-    (r"[━─]+", "─"),
-    (r" +", " "),
+    (r"node_\w+(?= │)|(?<=│ )\w+ float32 [\dx]+(?= │ │)", "LAYER"),
 )
 
 

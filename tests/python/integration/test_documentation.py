@@ -136,7 +136,7 @@ def test_fences_are_of_a_known_kind(page: Path) -> None:
 RECORDED = """$ trtfast a "b c"
 TensorRT, .venv/lib/site-packages/x.so: 1.5.0.114
 of sha256 dfc677a1f556…, 2026-11-26 17:45
-│ 1     │ it │ 3.30 ms │ 12 │ 1.0 │
+│ 1     │ it │ 3.30 ms │ 12     │ 1.0           │
 $ trtfast d
 """
 
