@@ -86,7 +86,8 @@ def export(
     Raises
     ------
     InputError
-        If the sample inputs, the names or ``dynamic`` do not fit ``forward`` or each other.
+        If the model is no module, or the sample inputs, the names or ``dynamic`` do not fit
+        ``forward`` or each other.
     ExportError
         If PyTorch cannot export the module, or if what it exported is not the module asked for.
 
@@ -95,6 +96,12 @@ def export(
     Where ONNX Runtime is not installed, or has no kernel for an operator, as for most in bfloat16,
     a logged warning says that the numbers were not compared.
     """
+    import torch
+
+    if not isinstance(model, torch.nn.Module):
+        raise InputError(
+            f"model is {model!r}; expected a torch.nn.Module, as torch.load may give it"
+        )
     sample = _bind(model, args, input_names)
     axes = _dynamic_axes(sample, dynamic)
     path = Path(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
 from .spec import ShapeRange
@@ -78,11 +78,15 @@ def profiles_for(
     Raises
     ------
     InputError
-        If a name is unknown, or a dynamic input has no shape.
+        If a name is unknown, a dynamic input has no shape, or a shape no name.
     """
+    asked: tuple[Any, ...] = (min_shapes, opt_shapes, max_shapes)
+    for shapes in asked:
+        if shapes is not None and not isinstance(shapes, Mapping):
+            example = {spec.name: tuple(8 if n == -1 else n for n in spec.shape) for spec in inputs}
+            raise InputError(f"{shapes!r} is given as shapes; expected them by name, as {example}")
     given = [
-        {name: _checked(name, shape) for name, shape in (shapes or {}).items()}
-        for shapes in (min_shapes, opt_shapes, max_shapes)
+        {name: _checked(name, shape) for name, shape in (shapes or {}).items()} for shapes in asked
     ]
     names = {spec.name for spec in inputs}
     for name in {name for shapes in given for name in shapes} - names:

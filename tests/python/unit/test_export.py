@@ -127,6 +127,11 @@ def test_given_names(path: Path) -> None:
     assert list(dims(path)) == ["u", "v", "p", "q"]
 
 
+def test_what_is_no_module(path: Path) -> None:
+    with pytest.raises(InputError, match=r"model is 'model.pt'; expected a torch.nn.Module"):
+        export("model.pt", torch.rand(1, 4), path)  # type: ignore[arg-type]
+
+
 class NamesInside(nn.Module):
     """Its graph has values named linear, relu, mul and fc.weight."""
 

@@ -177,3 +177,8 @@ def test_a_bucket_that_leaves_a_shape_open_is_refused(inputs: Any, bucket: Any) 
 def test_what_is_no_bucket_is_refused() -> None:
     with pytest.raises(InputError, match=r"'x': .* is not a shape; expected integers"):
         buckets_for([spec("x", -1, 8)], [(4.5, 8)])  # type: ignore[list-item]
+
+
+def test_shapes_without_names_are_refused() -> None:
+    with pytest.raises(InputError, match=r"expected them by name, as \{'x': \(8, 3\)\}"):
+        profiles_for([spec("x", -1, 3)], max_shapes=(4, 3))  # type: ignore[arg-type]
