@@ -52,7 +52,7 @@ def verify(
 def test_what_is_right_passes(folder: Path) -> None:
     printed = verify("good.onnx", "good.onnx").stdout
     assert printed.startswith(
-        "good.onnx in fp32 (ReferenceEngine) against good.onnx on the CPU, 1 "
+        "good.onnx in fp32 (ReferenceEngine) against good.onnx on the CPU, on 1 call"
     )
     assert "y: same first class in 100.00% of 20 rows, first five in 100.00%" in printed
     assert "determinism: one result of 50 runs (10 repeated, 40 threads)" in printed
@@ -251,7 +251,7 @@ def test_wrong_samples(photographs: Path) -> None:
     (photographs.parent / "empty").mkdir()
     wrong: dict[str, Any] = {
         "empty": "the folder empty holds no samples",
-        "none.npz": r"there is no file none\.npz",
+        "none.npz": r"there is no file or folder none\.npz",
         "photographs": r"photographs/0\.png: it is an image, and it is not known how the model",
     }
     for samples, match in wrong.items():
