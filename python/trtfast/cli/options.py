@@ -96,12 +96,12 @@ RunBackend = Annotated[
     ),
 ]
 Shapes = Annotated[
-    str, typer.Option(metavar="SHAPES", help="As input:1x3x224x224, with commas between inputs.")
+    str, typer.Option(metavar="SHAPE", help="As input:1x3x224x224, with commas between inputs.")
 ]
 Batch = Annotated[
     int | None, typer.Option(metavar="N", help="Rows in each call, as images.", min=1)
 ]
-Seconds = Annotated[float, typer.Option(metavar="SECONDS", help="How long to measure.", min=0.01)]
+Seconds = Annotated[float, typer.Option(metavar="SEC", help="How long to measure.", min=0.01)]
 Device = Annotated[
     int, typer.Option(metavar="N", help="The GPU's index.", min=0, show_default=False)
 ]

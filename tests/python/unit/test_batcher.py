@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import onnx
 import pytest
@@ -97,9 +93,7 @@ def busy(engine: Any, batcher: trtfast.Batcher) -> trtfast.InferenceFuture:
     most=st.integers(5, 12),
     preferred=st.lists(st.integers(1, 5), max_size=2),
 )
-def test_each_request_gets_its_own_rows(
-    counts: list[int], most: int, preferred: list[int]
-) -> None:
+def test_each_request_gets_its_own_rows(counts: list[int], most: int, preferred: list[int]) -> None:
     with (
         trtfast.ReferenceEngine(doubling("n", 3)) as engine,
         trtfast.Batcher(engine, most, preferred_batch_sizes=preferred) as batcher,
@@ -112,9 +106,8 @@ def test_each_request_gets_its_own_rows(
     assert (stats.calls, stats.rows, stats.failures) == (len(counts), sum(counts), 0)
     assert sum(size * count for size, count in stats.batch_sizes.items()) == sum(counts)
     assert max(stats.batch_sizes) <= most
-    assert stats.executions == sum(stats.batch_sizes.values()) == stats.total.count or (
-        stats.total.count == len(counts)
-    )
+    assert stats.executions == sum(stats.batch_sizes.values())
+    assert stats.queue.count == stats.total.count == len(counts)
 
 
 def test_what_comes_while_the_engine_is_busy_is_one_batch(engine: Any) -> None:
@@ -264,8 +257,8 @@ def test_awaited_from_asyncio(engine: Any) -> None:
         answers = await asyncio.gather(*(batcher.infer_async(row(n)) for n in range(200)))
         for n, got in enumerate(answers):
             np.testing.assert_array_equal(got, row(2 * n))
+        engine.hold()
         with pytest.raises(asyncio.TimeoutError):
-            engine.hold()
             await asyncio.wait_for(batcher.infer_async(row(1)), 0.05)
         engine.released.set()
         np.testing.assert_array_equal(await batcher.infer_async(row(5)), row(10))
@@ -327,11 +320,14 @@ def test_a_fixed_batch_is_refused() -> None:
 
 
 def test_an_output_without_rows_is_told() -> None:
-    node = helper.make_node("ReduceSum", ["x"], ["y"], keepdims=1)
-    model = model_of([node], {"x": ["n", 3]}, {"y": ["m", 1]})
-    with trtfast.ReferenceEngine(model) as engine, trtfast.Batcher(engine, 4) as batcher:
-        with pytest.raises(InputError, match="only outputs with a row for each"):
-            batcher.infer(row(1, 2))
+    node = helper.make_node("Concat", ["x", "x"], ["y"], axis=0)
+    model = model_of([node], {"x": ["n", 3]}, {"y": ["m", 3]})
+    with (
+        trtfast.ReferenceEngine(model) as engine,
+        trtfast.Batcher(engine, 4) as batcher,
+        pytest.raises(InputError, match=r"'y' has the shape \(4, 3\) for a batch of 2"),
+    ):
+        batcher.infer(row(1, 2))
 
 
 SPEC = trtfast.Preprocess(size=(4, 6))
@@ -351,10 +347,10 @@ def test_images_are_prepared_and_batched(imaging: trtfast.Batcher, tmp_path: Pat
     images = [random_image(5 + n, 9, n) for n in range(6)]
     np.testing.assert_allclose(imaging.infer_images(images), 2 * SPEC(images))
     path = tmp_path / "image.png"
-    path.write_bytes(encoded(images[0], ".png"))
-    for given in (images[0], path, path.read_bytes(), [images[0]]):
-        np.testing.assert_allclose(imaging.infer_images(given), 2 * SPEC([images[0]]))
-        future = imaging.infer_images_async(given)
+    path.write_bytes(encoded(".png", images[0]))
+    for same in (images[0], path, path.read_bytes(), [images[0]]):
+        np.testing.assert_allclose(imaging.infer_images(same), 2 * SPEC([images[0]]))
+        future = imaging.infer_images_async(same)
         np.testing.assert_allclose(future.result(60), 2 * SPEC([images[0]]))
 
 
@@ -419,7 +415,7 @@ if sys.argv[1] == "fork":
             print(error, flush=True)
         batcher.close()
         del batcher
-        sys.exit(0)
+        os._exit(0)  # ONNX Runtime would wait for its threads, which stayed with the parent
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert (batcher.infer(x) == 2).all()
 elif sys.argv[1] == "begun":

@@ -83,15 +83,15 @@ def build(
     max_shapes: Annotated[
         str,
         typer.Option(
-            metavar="SHAPES", help="The largest, as image:32x3x224x224.", rich_help_panel=_RARE
+            metavar="SHAPE", help="The largest, as image:32x3x224x224.", rich_help_panel=_RARE
         ),
     ] = "",
     opt_shapes: Annotated[
         str,
-        typer.Option(metavar="SHAPES", help="Those to be fastest at.", rich_help_panel=_RARE),
+        typer.Option(metavar="SHAPE", help="Those to be fastest at.", rich_help_panel=_RARE),
     ] = "",
     min_shapes: Annotated[
-        str, typer.Option(metavar="SHAPES", help="The smallest.", rich_help_panel=_RARE)
+        str, typer.Option(metavar="SHAPE", help="The smallest.", rich_help_panel=_RARE)
     ] = "",
     keep_fp32: Annotated[
         Path | None,
@@ -120,7 +120,7 @@ def build(
     device: Annotated[
         int, typer.Option(metavar="N", help="The GPU's index.", min=0, hidden=True)
     ] = 0,
-    shapes: Annotated[str, typer.Option(metavar="SHAPES", help="The only ones.", hidden=True)] = "",
+    shapes: Annotated[str, typer.Option(metavar="SHAPE", help="The only ones.", hidden=True)] = "",
     timing_cache: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="What TensorRT measures, kept here.", hidden=True),

@@ -34,7 +34,7 @@ def export_triton(
     ] = None,
     max_queue_delay: Annotated[
         float,
-        typer.Option(metavar="SECONDS", help="How long a request may wait to fill a batch.", min=0),
+        typer.Option(metavar="SEC", help="How long a request may wait to fill a batch.", min=0),
     ] = 0.0,
     preferred_batch_size: Annotated[
         list[int] | None,
@@ -45,7 +45,7 @@ def export_triton(
     ] = 1024,
     deadline: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="After which a waiting request is refused.", min=0),
+        typer.Option(metavar="SEC", help="After which a waiting request is refused.", min=0),
     ] = None,
     instances: Annotated[
         int | None,

@@ -55,7 +55,7 @@ def bench(
         int, typer.Option(metavar="N", help="Calls of each caller, at least.", min=1)
     ] = 10,
     warm_up: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Calls before that, at least.", min=0)
+        float, typer.Option(metavar="SEC", help="Calls before that, at least.", min=0)
     ] = 0.5,
     percentile: Annotated[
         str, typer.Option(metavar="LIST", help="Which to print, as 90,95,99.")
