@@ -347,7 +347,7 @@ def test_images_are_prepared_and_batched(imaging: trtfast.Batcher, tmp_path: Pat
     images = [random_image(5 + n, 9, n) for n in range(6)]
     np.testing.assert_allclose(imaging.infer_images(images), 2 * SPEC(images))
     path = tmp_path / "image.png"
-    path.write_bytes(encoded(".png", images[0]))
+    path.write_bytes(encoded(".png", np.ascontiguousarray(images[0][..., ::-1])))
     for same in (images[0], path, path.read_bytes(), [images[0]]):
         np.testing.assert_allclose(imaging.infer_images(same), 2 * SPEC([images[0]]))
         future = imaging.infer_images_async(same)
