@@ -17,6 +17,7 @@ std::optional<PendingCall> infer_async(const std::shared_ptr<Engine>& engine,
   const auto pending = std::make_shared<Pending>(
       Pending{{engine, &engine->outputs()}, std::move(*arguments), future});
   return begin_call(pending, [&] {
+    const ReleasedGil released;
     pending->arguments.request.inputs_ready = pending->arguments.ready();
     const auto number =
         engine->infer_async(pending->arguments.request, deadline,

@@ -199,6 +199,8 @@ py::object wait_for(const Handle& bound, const Asked& asked) {
 PendingCall begin(const Handle& bound, Asked asked, const py::object& future) {
   const auto pending = std::make_shared<Pending>(
       Pending{{bound, &bound->outputs}, std::move(asked.arguments), future});
+  // With the GIL: a request is only queued, and nobody who holds the queue's lock waits for the
+  // GIL.
   return begin_call(pending, [&] {
     asked.item->done = [pending](Outcome outcome) { complete(pending, std::move(outcome)); };
     bound->batcher.add(asked.item);

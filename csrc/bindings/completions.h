@@ -38,12 +38,11 @@ class PendingCall {
 };
 
 /// Begins a call.
-/// @param begin is called without the GIL, and returns how the call is taken back.
+/// @param begin returns how the call is taken back.
 template <class Begin>
 [[nodiscard]] PendingCall begin_call(const std::shared_ptr<Pending>& pending, const Begin& begin) {
   std::function<bool()> take_back;
   try {
-    const ReleasedGil released;
     take_back = begin();
   } catch (...) {
     let_go(*pending);

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import logging
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +45,56 @@ class InferenceFuture(concurrent.futures.Future[Any]):
         return True
 
     def __await__(self) -> Generator[Any, None, Any]:
-        return asyncio.wrap_future(self).__await__()
+        if not self.done():
+            loop = asyncio.get_running_loop()
+            waiter: asyncio.Future[None] = loop.create_future()
+            self.add_done_callback(lambda _: _wakes.add(loop, waiter))
+            try:
+                yield from waiter
+            except asyncio.CancelledError:
+                self.cancel()
+                raise
+        return self.result()
+
+
+class _Wakes:
+    """Coroutines whose futures are done: those of a loop that are done together wake together.
+
+    Each message to a loop from another thread is a call of the system's.
+    """
+
+    def __init__(self) -> None:
+        self._thread: int | None = None
+        self._waiting: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+
+    def add(self, loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[None]) -> None:
+        """Wake a coroutine: at the end of the block on that block's thread, else at once."""
+        if self._thread == threading.get_ident():
+            self._waiting.setdefault(loop, []).append(waiter)
+        else:
+            _wake(loop, [waiter])
+
+    def __enter__(self) -> None:
+        self._thread = threading.get_ident()
+
+    def __exit__(self, *_: object) -> None:
+        self._thread = None
+        waiting, self._waiting = self._waiting, {}
+        for loop, waiters in waiting.items():
+            _wake(loop, waiters)
+
+
+def _wake(loop: asyncio.AbstractEventLoop, waiters: list[asyncio.Future[None]]) -> None:
+    def wake() -> None:
+        for waiter in waiters:
+            if not waiter.done():  # it may be cancelled
+                waiter.set_result(None)
+
+    with contextlib.suppress(RuntimeError):  # of a loop that is closed, where nobody waits
+        loop.call_soon_threadsafe(wake)
+
+
+_wakes = _Wakes()
 
 
 def begin(
@@ -89,11 +140,12 @@ def _run(future: InferenceFuture, run: Callable[[], Any], latest: float | None) 
 
 def _complete() -> None:
     while ended := _core.take_completed():
-        for future, results, error in ended:
-            if error is None:
-                future.set_result(results)
-            else:
-                future.set_exception(error)
+        with _wakes:
+            for future, results, error in ended:
+                if error is None:
+                    future.set_result(results)
+                else:
+                    future.set_exception(error)
 
 
 _pump = Pump("trtfast-completions", _complete, _core.close_completions)
