@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 import weakref
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ import numpy as np
 
 from . import _core, binding, futures
 from .engine import Engine
-from .errors import ClosedError, InputError
+from .errors import ClosedError, InputError, QueueFullError
 from .futures import InferenceFuture
 from .report import BatcherStats
 from .spec import Closing
@@ -41,8 +42,8 @@ class Batcher(Closing):
     ----------
     engine : InferenceEngine
         An :class:`Engine`, or a :class:`ReferenceEngine`, for the same on the CPU. Each input and
-        each output has a dynamic batch as its first axis. It may be called directly as well, and
-        stays open when the batcher is closed.
+        each output has the batch as its first axis; where that is fixed, each request is a whole
+        batch. It may be called directly as well, and stays open when the batcher is closed.
     max_batch_size : int, optional
         Rows that a batch has at most; by default the engine's largest batch.
     max_queue_delay : float
@@ -77,6 +78,9 @@ class Batcher(Closing):
         self._accepted = tuple(map(binding.padded, engine.inputs))
         self._sizes = tuple(sorted(set(preferred_batch_sizes or ())))
         self._deadline = _checked("deadline", deadline)
+        self._max_queue = max_queue
+        self._reading = 0  # requests whose images are being decoded, or wait to be
+        self._reading_lock = threading.Lock()
         self._max_batch_size = _batch_size(engine, max_batch_size)
         core = engine._core if isinstance(engine, Engine) else None  # noqa: SLF001 - its own module
         self._core = _core.Batcher(
@@ -255,15 +259,25 @@ class Batcher(Closing):
         ------
         InputError
             If the engine has no preprocessing or takes no images.
+        QueueFullError
+            If ``max_queue`` requests wait to be decoded already.
         ClosedError
         """
         preprocess = binding.image_preprocess(self.preprocess, self.inputs)
         wait = self._deadline if deadline is None else deadline
         latest = None if wait is None else time.monotonic() + wait
         future = InferenceFuture()
+        with self._reading_lock:
+            if self._max_queue is not None and self._reading >= self._max_queue:
+                raise QueueFullError(
+                    f"max_queue={self._max_queue} requests wait to be decoded already: try again "
+                    "later, or give decoded images"
+                )
+            self._reading += 1
         try:
             self._decoders.submit(self._read_and_begin, preprocess, images, future, latest)
         except RuntimeError as error:  # of a pool that is shut
+            self._read()
             raise ClosedError("the batcher is closed: make another") from error
         return future
 
@@ -274,6 +288,8 @@ class Batcher(Closing):
         up to that. What else is dynamic is as in the best shapes of the first profile.
         """
         sizes = self._sizes or tuple(1 << n for n in range(self._max_batch_size.bit_length()))
+        if self.inputs[0].shape[0] >= 0:
+            sizes = ()
         sets = [binding.with_batch(self.inputs, size) for size in {*sizes, self._max_batch_size}]
         if isinstance(self._engine, Engine):
             self._engine.warmup(sets)
@@ -309,9 +325,10 @@ class Batcher(Closing):
     ) -> None:
         from .preprocess import gpu
 
-        if not future.set_running_or_notify_cancel():
-            return
+        begins = future.set_running_or_notify_cancel()
         try:
+            if not begins:
+                return
             good, _ = preprocess.read(images, on_error="raise")
             deadline = None if latest is None else max(latest - time.monotonic(), 0.0)
             futures.start_pump()
@@ -323,6 +340,12 @@ class Batcher(Closing):
                 self._core.infer_async(tensor, future, deadline)
         except BaseException as error:  # whatever it is, it is for who waits
             future.set_exception(error)
+        finally:
+            self._read()
+
+    def _read(self) -> None:
+        with self._reading_lock:
+            self._reading -= 1
 
     def _prepare(self, inputs: Any) -> Any:
         """Return inputs as the core takes them, cast and copied; or tell their fault."""
@@ -344,19 +367,19 @@ def _batch_size(engine: InferenceEngine, asked: int | None) -> int:
     InputError
         If it cannot, or not so large ones.
     """
-    for kind, specs in (("input", engine.inputs), ("output", engine.outputs)):
-        for spec in specs:
-            if spec.shape[:1] != (-1,):
-                raise InputError(
-                    f"{kind} '{spec.name}' has shape {spec.shape}: a batcher needs a dynamic "
-                    "batch, -1, as the first axis of every input and output; export the model with "
-                    "dynamic={...} and build it with max_shapes"
-                )
+    rows = {spec.shape[:1] for spec in (*engine.inputs, *engine.outputs)}
+    fixed = next(iter(rows))[0] if len(rows) == 1 and () not in rows else 0
+    if not fixed:
+        shapes = ", ".join(f"{s.name} {s.shape}" for s in (*engine.inputs, *engine.outputs))
+        raise InputError(
+            "a batcher needs the batch as the first axis of every input and output, and these are "
+            f"{shapes}: export the model with dynamic={{...}} and build it with max_shapes"
+        )
     bounded = [spec for spec in engine.inputs if spec.profiles]
-    largest = min(map(binding.largest_batch, bounded), default=None)
+    largest = fixed if fixed > 0 else min(map(binding.largest_batch, bounded), default=None)
     if asked is None:
         return largest or 32  # the reference takes any number
-    if asked < 1 or (largest is not None and asked > largest):
+    if asked < 1 or (largest and asked > largest) or (fixed > 0 and asked != fixed):
         raise InputError(
             f"max_batch_size is {asked}; expected 1 to {largest or 'any number'}, the engine's "
             "largest batch: build it with larger max_shapes for more"

@@ -60,7 +60,7 @@ def of_all(
 for _panel, _commands in {
     "To an engine": (make.demo, make.export, make.build),
     "With an engine": (use.run, use.bench, use.profile, use.inspect, use.view),
-    "In a server": (serve.export_triton,),
+    "In a server": (serve.serve, serve.export_triton),
     "Is it right?": (prove.verify, prove.compare, prove.check, prove.preprocess_check),
     "This machine": (machine.doctor, machine.cache),
 }.items():

@@ -16,7 +16,9 @@ __all__ = [
     "Model",
     "Output",
     "Precision",
+    "PreferredSizes",
     "Preprocess",
+    "QueueDelay",
     "RunBackend",
     "RunPrecision",
     "Samples",
@@ -102,6 +104,15 @@ Batch = Annotated[
     int | None, typer.Option(metavar="N", help="Rows in each call, as images.", min=1)
 ]
 Seconds = Annotated[float, typer.Option(metavar="SEC", help="How long to measure.", min=0.01)]
+QueueDelay = Annotated[
+    float, typer.Option(metavar="SEC", help="How long a request may wait for others.", min=0)
+]
+PreferredSizes = Annotated[
+    str,
+    typer.Option(
+        metavar="LIST", help="Rows at which a batch is run at once, as 8,16.", show_default=False
+    ),
+]
 Device = Annotated[
     int, typer.Option(metavar="N", help="The GPU's index.", min=0, show_default=False)
 ]

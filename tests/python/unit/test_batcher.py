@@ -311,10 +311,24 @@ def test_wrong_options(engine: Any, options: Any, match: str) -> None:
         trtfast.Batcher(engine, **options)
 
 
-def test_a_fixed_batch_is_refused() -> None:
+def test_requests_for_a_fixed_batch_are_whole_ones() -> None:
+    with trtfast.ReferenceEngine(doubling(4, 3)) as engine, trtfast.Batcher(engine) as batcher:
+        assert batcher.max_batch_size == 4
+        futures = [batcher.infer_async(row(n, 4)) for n in range(3)]
+        for n, future in enumerate(futures):
+            np.testing.assert_array_equal(future.result(60), row(2 * n, 4))
+        assert batcher.stats().batch_sizes == {4: 3}
+        with pytest.raises(InputError, match="change axis 0"):
+            batcher.infer(row(1))
+        batcher.warmup()
+
+
+def test_a_model_without_rows_is_refused() -> None:
+    node = helper.make_node("ReduceSum", ["x"], ["y"], keepdims=1)
+    model = model_of([node], {"x": ["n", 3]}, {"y": [1, 1]})
     with (
-        trtfast.ReferenceEngine(doubling(4, 3)) as engine,
-        pytest.raises(InputError, match=r"'x' has shape \(4, 3\): a batcher needs a dynamic"),
+        trtfast.ReferenceEngine(model) as engine,
+        pytest.raises(InputError, match=r"first axis .* x \(-1, 3\), y \(1, 1\)"),
     ):
         trtfast.Batcher(engine)
 
@@ -368,6 +382,26 @@ def test_a_broken_image_fails_alone(imaging: trtfast.Batcher) -> None:
     imaging.close()
     with pytest.raises(ClosedError):
         imaging.infer_images_async(image)
+
+
+def test_images_that_wait_to_be_decoded_are_bounded() -> None:
+    held = threading.Event()
+
+    model = doubling("n", 3, 4, 6)
+    with (
+        trtfast.ReferenceEngine(model, preprocess=SPEC) as engine,
+        trtfast.Batcher(engine, 4, max_queue=2) as batcher,
+    ):
+        for _ in range(batcher._decoders._max_workers):
+            batcher._decoders.submit(held.wait, 60)
+        image = random_image(5, 9)
+        futures = [batcher.infer_images_async(image) for _ in range(2)]
+        with pytest.raises(QueueFullError, match="wait to be decoded"):
+            batcher.infer_images_async(image)
+        held.set()
+        for future in futures:
+            np.testing.assert_allclose(future.result(60), 2 * SPEC([image]))
+        np.testing.assert_allclose(batcher.infer_images_async(image).result(60), 2 * SPEC([image]))
 
 
 def test_no_preprocessing_is_told(engine: Any) -> None:

@@ -518,7 +518,7 @@ def test_command(tmp_path: Path) -> None:
     printed = trt("export-triton", "model.engine", "models", "--max-batch-size", "8").stdout
     assert "models/model/1: version 1 of model" in printed
     assert "needs a Triton with TensorRT 10.13.3.9, and NVIDIA L4" in printed
-    options = ["--preferred-batch-size", "4", "--preferred-batch-size", "8", "--max-queue", "0"]
+    options = ["--preferred-batch-sizes", "4,8", "--max-queue", "0"]
     told = trt.json("export-triton", "model.engine", "models", *options, "--instances", "1")
     assert told == {
         "path": "models/model/2",

@@ -1,0 +1,215 @@
+"""The protocol over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse, Response
+from kserve.protocol.rest.v2_endpoints import V2Endpoints, register_v2_endpoints
+from prometheus_client import exposition
+
+from ..errors import InputError
+from . import codec
+from .model import VERSION
+from .statuses import KINDS, status_of
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+
+    from fastapi import Request
+    from prometheus_client import CollectorRegistry
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from .repository import Models, Plane
+
+__all__ = ["Rest"]
+
+_PATIENCE = 1.0  # seconds for the rest of a request to arrive, once the server drains
+
+
+class Rest:
+    """The server of HTTP, on a socket that is bound.
+
+    Parameters
+    ----------
+    plane, repository
+    registry : CollectorRegistry
+        What ``/metrics`` tells.
+    listener : socket
+    max_request_bytes : int
+        A longer body is refused.
+    grace : float
+        Seconds to answer what is under way, when the server ends.
+    """
+
+    def __init__(
+        self,
+        plane: Plane,
+        repository: Models,
+        registry: CollectorRegistry,
+        listener: socket.socket,
+        *,
+        max_request_bytes: int,
+        grace: float,
+    ) -> None:
+        self._bodies = _Bodies(_app(plane, repository, registry), max_request_bytes)
+        self._listener = listener
+        config = uvicorn.Config(
+            self._bodies,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=max(1, round(grace)),
+        )
+        self._server = _Server(config)
+
+        self._served: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._served = asyncio.create_task(self._server.serve(sockets=[self._listener]))
+
+    async def drain(self) -> None:
+        """Take no more connections, and wait until all is answered."""
+        if self._served is None:
+            return
+        self._server.should_exit = True
+        await asyncio.wait({self._served}, timeout=_PATIENCE)
+        self._bodies.give_up()
+        await self._served
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # signals are for the whole server, which has gRPC as well
+
+
+class _Bodies:
+    """Refuses bodies that are too long, and when the server ends, those that do not arrive."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app = app
+        self._most = most
+        self._reading: set[asyncio.Task[Any]] = set()
+        self._given_up: set[asyncio.Task[Any]] = set()
+
+    def give_up(self) -> None:
+        """Answer those whose requests have not arrived."""
+        self._given_up = set(self._reading)
+        for task in self._given_up:
+            task.cancel()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            self._reading.add(task)
+            try:
+                message = await receive()
+            finally:
+                self._reading.discard(task)
+            received += len(message.get("body", b""))
+            if received > self._most:
+                raise _TooLong
+            return message
+
+        try:
+            if int(length) > self._most:
+                raise _TooLong
+            await self._app(scope, counted, send)
+        except _TooLong:
+            told = f"the request is longer than {self._most} bytes: send fewer rows at a time"
+            await _refusal(413, told)(scope, receive, send)
+        except asyncio.CancelledError:
+            if task not in self._given_up:
+                raise
+            await _refusal(408, "the request did not arrive before the server ended")(
+                scope, receive, send
+            )
+
+
+class _TooLong(BaseException):
+    """A body is too long; no handler of an application's answers it."""
+
+
+def _app(plane: Plane, repository: Models, registry: CollectorRegistry) -> FastAPI:
+    """Return KServe's endpoints, with its own for what KServe's do not, or do otherwise."""
+    app = FastAPI(title="trtfast", docs_url=None, redoc_url=None, openapi_url=None)
+
+    async def infer(request: Request) -> Response:
+        if request.headers.get("content-encoding", "identity") != "identity":
+            raise InputError("the request is compressed: send it plain")
+        name = request.path_params["name"]
+        model = await plane.get_model(name)
+        body = await request.body()
+        asked = codec.read(body, request.headers.get(codec.HEADER_LENGTH), name)
+        answer, _ = await model(asked)
+        content, headers = codec.written(asked, answer)
+        return Response(content, headers=headers)
+
+    async def load(request: Request) -> Response:
+        parameters = await _parameters(request)
+        await repository.load(request.path_params["name"], parameters)
+        return JSONResponse({})
+
+    async def unload(request: Request) -> Response:
+        await repository.unload(request.path_params["name"])
+        return JSONResponse({})
+
+    async def index(_: Request) -> Response:
+        models = await repository.index()
+        return JSONResponse([_indexed(model) for model in models])
+
+    async def metrics(request: Request) -> Response:
+        encoder, kind = exposition.choose_encoder(request.headers.get("accept", ""))
+        return Response(encoder(registry), media_type=kind)
+
+    app.add_route("/v2/models/{name}/infer", infer, methods=["POST"])
+    app.add_route(f"/v2/models/{{name}}/versions/{VERSION}/infer", infer, methods=["POST"])
+    app.add_route("/v2/repository/models/{name}/load", load, methods=["POST"])
+    app.add_route("/v2/repository/models/{name}/unload", unload, methods=["POST"])
+    app.add_route("/v2/repository/index", index, methods=["POST"])
+    app.add_route("/metrics", metrics)
+    endpoints, one = V2Endpoints(plane, repository), f"/v2/models/{{model_name}}/versions/{VERSION}"
+    app.add_api_route(one, endpoints.model_metadata)
+    app.add_api_route(f"{one}/ready", endpoints.model_ready)
+    register_v2_endpoints(app, plane, repository)
+    for kind in (*KINDS, Exception):  # what is told only by the last is a fault of the server's
+        app.add_exception_handler(kind, _told)
+    return app
+
+
+async def _told(_: Request, error: Exception) -> Response:
+    status = status_of(error)
+    return JSONResponse({"error": status.message}, status.http)
+
+
+async def _parameters(request: Request) -> list[str]:
+    """Return the names of the parameters that a request gives."""
+    body = await request.body()
+    try:
+        return list((json.loads(body or b"{}")).get("parameters") or {})
+    except (ValueError, AttributeError, TypeError) as error:
+        raise InputError(f"the request is no JSON object: {error}") from error
+
+
+def _indexed(model: dict[str, str]) -> dict[str, str]:
+    state = "READY" if model["state"] == "Ready" else "UNAVAILABLE"
+    return {"name": model["name"], "version": VERSION, "state": state, "reason": model["reason"]}
+
+
+def _refusal(status: int, told: str) -> JSONResponse:
+    return JSONResponse({"error": told}, status, headers={"connection": "close"})
