@@ -16,12 +16,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 import onnx
 import tritonclient.grpc
 import tritonclient.http
 from onnx import helper, numpy_helper
+from prometheus_client.parser import text_string_to_metric_families
 
 import tiny
 from command import PROGRAM, environment
@@ -114,6 +116,17 @@ def rows(mark: int, count: int = 1) -> np.ndarray:
     return (np.arange(count * WIDTH, dtype=np.float32) + mark * 100).reshape(count, WIDTH)
 
 
+def metrics(server: Server) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Return what Prometheus reads: by name, without Triton's prefix, and labels."""
+    with urlopen(f"http://{server.http}/metrics") as got:
+        families = text_string_to_metric_families(got.read().decode())
+    return {
+        (sample.name.removeprefix("nv_inference_"), frozenset(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
 def save_scale(path: Path, factor: float) -> Path:
     """Save a model that multiplies its rows."""
     node = helper.make_node("Mul", ["x", "factor"], ["y"], name="scale")
@@ -134,8 +147,8 @@ def save_slow(path: Path, rounds: int) -> Path:
         helper.make_node("Add", ["x", "none"], ["y"], name="give"),
     ]
     weights = [
-        tiny.weight("spread", WIDTH, 1024),
-        tiny.weight("mixed", 1024, 1024),
+        tiny.weight("spread", WIDTH, 2048),
+        tiny.weight("mixed", 2048, 2048),
         numpy_helper.from_array(np.float32(0), "zero"),
     ]
     return _save(path, nodes, weights)

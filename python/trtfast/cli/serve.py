@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -47,6 +48,9 @@ class Wanted(NamedTuple):
 
 def run_serve(models: Sequence[str], wanted: Wanted) -> None:
     """Serve models until SIGTERM or Ctrl-C, and answer what is under way then."""
+    most = _bytes(wanted.max_request_bytes)
+    opened = {name: _opening(path, wanted) for name, path in _named(models).items()}
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what fails is raised
     try:
         import uvloop
 
@@ -55,8 +59,6 @@ def run_serve(models: Sequence[str], wanted: Wanted) -> None:
         raise Error(
             f'the server is not installed ({error}): pip install "trtfast[serve]"'
         ) from error
-    most = _bytes(wanted.max_request_bytes)
-    opened = {name: _opening(path, wanted) for name, path in _named(models).items()}
 
     def tell_address(at: serving.Addresses) -> None:
         if wanted.as_json:
@@ -97,6 +99,8 @@ def _named(models: Sequence[str]) -> dict[str, Path]:
         if name in found:
             raise InputError(f"two models have the name {name}: give NAME=PATH")
         found[name] = Path(path)
+        if not found[name].is_file():
+            raise InputError(f"there is no file {path}")
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, UntypedMetricFamily
@@ -23,7 +23,6 @@ __all__ = ["Counts", "registry_of"]
 
 _TOLD = {
     "request_success": "Requests that were answered",
-    "request_failure": "Requests that failed",
     "count": "Rows that were run",
     "exec_count": "Batches that were run",
     "request_duration_us": "Time of requests from end to end, in microseconds",
@@ -32,6 +31,7 @@ _TOLD = {
     "compute_infer_duration_us": "Time of transfers and layers, in microseconds",
     "compute_output_duration_us": "Time until outputs were the request's own, in microseconds",
 }
+_LABELS = ("model", "version")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,9 @@ class Counts:
     """Sums since the server began."""
 
     request_success: int = 0
-    request_failure: int = 0
+    failed: int = 0
+    rejected: int = 0
+    cancelled: int = 0
     count: int = 0
     exec_count: int = 0
     request_duration_us: float = 0
@@ -54,7 +56,9 @@ class Counts:
         """Make it from what a batcher has counted."""
         return cls(
             request_success=stats.calls,
-            request_failure=stats.failures + stats.rejected + stats.expired + stats.cancelled,
+            failed=stats.failures - stats.expired,
+            rejected=stats.rejected + stats.expired,
+            cancelled=stats.cancelled,
             count=stats.rows,
             exec_count=stats.executions,
             request_duration_us=_sum(stats.total),
@@ -80,20 +84,25 @@ class _Models(Collector):
         counted = self._counts()
         # As counters they would be written with the ending _total, which Triton's names have not.
         for name, told in _TOLD.items():
-            yield _filled(UntypedMetricFamily, f"nv_inference_{name}", told, counted, name)
-        name = "pending_request_count"
-        yield _filled(
-            GaugeMetricFamily, f"nv_inference_{name}", "Requests that wait", counted, name
+            family = UntypedMetricFamily(f"nv_inference_{name}", told, labels=_LABELS)
+            for labels, counts in counted.items():
+                family.add_metric(labels, getattr(counts, name))
+            yield family
+        failures = UntypedMetricFamily(
+            "nv_inference_request_failure",
+            "Requests that failed, were refused or came too late, or were taken back",
+            labels=(*_LABELS, "reason"),
         )
-
-
-def _filled(
-    kind: Any, metric: str, told: str, counted: Mapping[tuple[str, str], Counts], name: str
-) -> Metric:
-    family: Metric = kind(metric, told, labels=("model", "version"))
-    for labels, counts in counted.items():
-        kind.add_metric(family, labels, getattr(counts, name))
-    return family
+        waiting = GaugeMetricFamily(
+            "nv_inference_pending_request_count", "Requests that wait", labels=_LABELS
+        )
+        for labels, counts in counted.items():
+            failures.add_metric((*labels, "BACKEND"), counts.failed)
+            failures.add_metric((*labels, "REJECTED"), counts.rejected)
+            failures.add_metric((*labels, "CANCELED"), counts.cancelled)
+            waiting.add_metric(labels, counts.pending_request_count)
+        yield failures
+        yield waiting
 
 
 def registry_of(counts: Callable[[], Mapping[tuple[str, str], Counts]]) -> CollectorRegistry:

@@ -28,6 +28,9 @@ __all__ = ["Rpc"]
 
 _IN_STREAM = 1024  # requests of one stream that are under way; the next waits to be read
 
+_TICK = 0.05  # seconds between looks at whether all is answered
+_PATIENCE = 1.0  # seconds for clients to take leave, when all is answered
+
 
 class Rpc:
     """The server of gRPC.
@@ -66,7 +69,7 @@ class Rpc:
         try:
             return int(self._server.add_insecure_port(at))
         except RuntimeError as error:
-            raise OSError(str(error)) from error
+            raise OSError("it is taken, or not of this machine") from error
 
     async def start(self) -> None:
         """Begin to serve."""
@@ -75,7 +78,13 @@ class Rpc:
     async def drain(self, grace: float) -> None:
         """Take no more requests, and wait until all is answered, for some seconds at most."""
         self._service.end_streams()
-        await self._server.stop(grace)
+        stopping = asyncio.create_task(self._server.stop(grace))
+        while self._service.under_way and not stopping.done():
+            await asyncio.wait({stopping}, timeout=_TICK)
+        # A client that hangs does not say that it has seen the end, for which gRPC waits longer.
+        await asyncio.wait({stopping}, timeout=_PATIENCE)
+        await self._server.stop(None)
+        await stopping
 
 
 class _Service(InferenceServicer):  # the methods' names are the protocol's
@@ -84,8 +93,16 @@ class _Service(InferenceServicer):  # the methods' names are the protocol's
         self._plane = plane
         self._repository = repository
         self._readers: set[asyncio.Task[None]] = set()
+        self.under_way = 0
 
     async def ModelInfer(self, request: Any, context: object) -> Any:  # noqa: ARG002, N802
+        self.under_way += 1
+        try:
+            return await self._answer(request)
+        finally:
+            self.under_way -= 1
+
+    async def _answer(self, request: Any) -> Any:
         self.validate_grpc_request(request)
         asked = InferRequest.from_grpc(request)
         model = await self._plane.get_model(request.model_name)
