@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
     from typing_extensions import Self
 
-    from ..batcher import BatcherStats
-    from ..report import Times
+    from ..report import BatcherStats, Times
 
 __all__ = ["Counts", "registry_of"]
 

@@ -254,7 +254,7 @@ def test_a_stream_is_answered_at_the_end(models: Path) -> None:
 def test_it_is_ready_when_all_models_are(models: Path, tmp_path: Path) -> None:
     """It listens before, and says so; a model that cannot be opened ends it."""
     with (
-        serving.served(models, "slow.onnx", wait=False) as server,
+        serving.served(models, "slow.onnx", "--max-batch-size", "4", wait=False) as server,
         client(server, "http") as triton,
     ):
         assert triton.is_server_live()
