@@ -59,14 +59,16 @@ class Server:
 
 
 @contextmanager
-def served(folder: Path, *arguments: str | Path, wait: bool = True) -> Iterator[Server]:
-    """Serve models on the reference engine, at free ports."""
+def served(
+    folder: Path, *arguments: str | Path, wait: bool = True, backend: str = "reference"
+) -> Iterator[Server]:
+    """Serve models at free ports."""
     log = folder / "serve.log"
     with log.open("w") as stderr:
         process = subprocess.Popen(
             [
                 *(PROGRAM, "serve", *arguments),
-                *("--backend", "reference", "--http-port", "0", "--grpc-port", "0", "--json"),
+                *("--backend", backend, "--http-port", "0", "--grpc-port", "0", "--json"),
             ],
             cwd=folder,
             env=environment(folder),

@@ -107,7 +107,8 @@ def _named(models: Sequence[str]) -> dict[str, Path]:
 def _opening(path: Path, wanted: Wanted) -> Callable[[], Opened]:
     """Return what opens a model's file, and returns it warm."""
     sizes = numbers_of(wanted.preferred_batch_sizes, "--preferred-batch-sizes")
-    options: dict[str, Any] = {"lanes": wanted.lanes}
+    # Batches of any size run as a graph of the next larger one that is warm.
+    options: dict[str, Any] = {"lanes": wanted.lanes, "pad_to_bucket": True}
     if wanted.preprocess is not None:
         options["preprocess"] = read_spec(wanted.preprocess)
     if path.suffix == ".onnx" and wanted.precision is not None:
