@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -58,19 +59,20 @@ class Rest:
         max_request_bytes: int,
         grace: float,
     ) -> None:
-        self._bodies = _Bodies(_app(plane, repository, registry), max_request_bytes)
+        self._requests = _Requests(_app(plane, repository, registry), max_request_bytes)
         self._listener = listener
         config = uvicorn.Config(
-            self._bodies,
+            self._requests,
             log_config=None,
             access_log=False,
             server_header=False,
             lifespan="off",
             ws="none",
-            timeout_graceful_shutdown=max(1, round(grace)),
+            # For clients that do not even read that their request was given up.
+            timeout_graceful_shutdown=math.ceil(grace + 2 * _PATIENCE),
         )
         self._server = _Server(config)
-
+        self._grace = grace
         self._served: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -82,8 +84,11 @@ class Rest:
         if self._served is None:
             return
         self._server.should_exit = True
-        await asyncio.wait({self._served}, timeout=_PATIENCE)
-        self._bodies.give_up()
+        patience = min(_PATIENCE, self._grace)
+        await asyncio.wait({self._served}, timeout=patience)
+        self._requests.give_up_arriving()
+        await asyncio.wait({self._served}, timeout=self._grace - patience)
+        self._requests.give_up_all()
         await self._served
 
 
@@ -93,19 +98,27 @@ class _Server(uvicorn.Server):
         yield  # signals are for the whole server, which has gRPC as well
 
 
-class _Bodies:
-    """Refuses bodies that are too long, and when the server ends, those that do not arrive."""
+class _Requests:
+    """Refuses bodies that are too long, and gives up requests when the server ends."""
 
     def __init__(self, app: ASGIApp, most: int) -> None:
         self._app = app
         self._most = most
-        self._reading: set[asyncio.Task[Any]] = set()
-        self._given_up: set[asyncio.Task[Any]] = set()
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._arriving: set[asyncio.Task[Any]] = set()
+        self._given_up: dict[asyncio.Task[Any], tuple[int, str]] = {}
 
-    def give_up(self) -> None:
-        """Answer those whose requests have not arrived."""
-        self._given_up = set(self._reading)
-        for task in self._given_up:
+    def give_up_arriving(self) -> None:
+        """Answer the requests that have not arrived yet."""
+        self._give_up(self._arriving, 408, "the request did not arrive before the server ended")
+
+    def give_up_all(self) -> None:
+        """Answer all requests that are not answered yet, and take them back."""
+        self._give_up(self._under_way, 503, "the server ended before it could answer")
+
+    def _give_up(self, tasks: set[asyncio.Task[Any]], status: int, told: str) -> None:
+        for task in tasks - self._given_up.keys():
+            self._given_up[task] = status, told
             task.cancel()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -116,16 +129,17 @@ class _Bodies:
 
         async def counted() -> Message:
             nonlocal received
-            self._reading.add(task)
+            self._arriving.add(task)
             try:
                 message = await receive()
             finally:
-                self._reading.discard(task)
+                self._arriving.discard(task)
             received += len(message.get("body", b""))
             if received > self._most:
                 raise _TooLong
             return message
 
+        self._under_way.add(task)
         try:
             if int(length) > self._most:
                 raise _TooLong
@@ -136,9 +150,9 @@ class _Bodies:
         except asyncio.CancelledError:
             if task not in self._given_up:
                 raise
-            await _refusal(408, "the request did not arrive before the server ended")(
-                scope, receive, send
-            )
+            await _refusal(*self._given_up[task])(scope, receive, send)
+        finally:
+            self._under_way.discard(task)
 
 
 class _TooLong(BaseException):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import queue
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -314,6 +315,16 @@ def test_wrong_usage(trt: Command, dense: Path) -> None:
     )
     assert "--max-request-bytes" in trt.fails(
         "InputError", "serve", dense, "--max-request-bytes", "x"
+    )
+
+
+def test_kserve_is_not_installed(trt: Command, dense: Path) -> None:
+    (trt.folder / "without" / "kserve").mkdir(parents=True)
+    (trt.folder / "without" / "kserve" / "__init__.py").write_text("raise ImportError('none')")
+    path = os.pathsep.join([str(trt.folder / "without"), os.environ.get("PYTHONPATH", "")])
+    done = trt("serve", dense, status=1, PYTHONPATH=path)
+    assert done.stderr == (
+        'trtfast: Error: the server is not installed (none): pip install "trtfast[serve]"\n'
     )
 
 

@@ -234,6 +234,23 @@ def test_the_end_answers_what_is_under_way(number: signal.Signals, kind: str, mo
             infer(server, kind, "slow", rows(0))
 
 
+def test_the_end_does_not_wait_for_ever(kind: str, models: Path) -> None:
+    """What is not answered in time is told so, and what waits is not run."""
+    options = ("--max-batch-size", "1", "--drain", "1")
+    with (
+        serving.served(models, "slow.onnx", *options) as server,
+        ThreadPoolExecutor(30) as pool,
+    ):
+        begun = [pool.submit(infer, server, kind, "slow", rows(mark)) for mark in range(30)]
+        until_it_runs(server, 20)  # the first may be answered before the last has come
+        server.end()
+        failed = [each.exception(5) for each in begun]
+    assert any(isinstance(error, (InferenceServerException, OSError)) for error in failed)
+    for mark, (each, error) in enumerate(zip(begun, failed, strict=True)):
+        if error is None:
+            np.testing.assert_array_equal(each.result(), rows(mark))
+
+
 def test_a_stream_is_answered_at_the_end(models: Path) -> None:
     answers: list[Any] = []
     with (
