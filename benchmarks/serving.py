@@ -185,8 +185,9 @@ def ask(port: int, given: list[Any], seconds: float, gate: Any, results: Any) ->
         try:
             times[index] = _asked(port, *given[index], seconds, gate)
         except BaseException as error:
-            errors.append(error)
             gate.abort()
+            if not isinstance(error, threading.BrokenBarrierError):  # another's fault
+                errors.append(error)
 
     threads = [threading.Thread(target=one, args=(index,)) for index in range(len(given))]
     for thread in threads:

@@ -33,6 +33,8 @@ __all__ = ["Rest"]
 
 _PATIENCE = 1.0  # seconds for the rest of a request to arrive, once the server drains
 
+_KEEP_ALIVE = 65  # seconds; longer than proxies and pools of clients keep what they do not use
+
 
 class Rest:
     """The server of HTTP, on a socket that is bound.
@@ -68,6 +70,7 @@ class Rest:
             server_header=False,
             lifespan="off",
             ws="none",
+            timeout_keep_alive=_KEEP_ALIVE,
             # For clients that do not even read that their request was given up.
             timeout_graceful_shutdown=math.ceil(grace + 2 * _PATIENCE),
         )
