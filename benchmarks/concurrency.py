@@ -44,18 +44,18 @@ def measure_threads(workload: Workload, size: int, seconds: float) -> Iterator[R
             return lambda: engine.infer(given, out=taken)
 
         for count in THREADS:
-            row = _run(from_numpy, count, seconds)
+            row = run_threads(from_numpy, count, seconds)
             row["counter"] = _counter_beside(from_numpy, count, seconds)
             yield {"id": f"{prefix}/threads{count}", "lanes": LANES, **row}
         yield {
             "id": f"{prefix}/threads8-pinned-out",
             "lanes": LANES,
-            **_run(from_pinned, 8, seconds),
+            **run_threads(from_pinned, 8, seconds),
         }
     for lanes in OTHER_LANES:
         with trtfast.Engine(workload.plan, lanes=lanes) as engine:
             engine.warmup(shape)
-            row = _run(lambda i, e=engine: lambda: e.infer(batches[i]), 8, seconds)  # type: ignore[misc]
+            row = run_threads(lambda i, e=engine: lambda: e.infer(batches[i]), 8, seconds)  # type: ignore[misc]
             yield {"id": f"{prefix}/threads8-lanes{lanes}", "lanes": lanes, **row}
 
 
@@ -71,7 +71,7 @@ def measure_asyncio(workload: Workload, size: int, seconds: float) -> Iterator[R
             yield {"id": f"{workload.name}/batch{size}/asyncio{count}", "lanes": LANES, **row}
 
 
-def _run(call_of: Callable[[int], Call], count: int, seconds: float) -> Row:
+def run_threads(call_of: Callable[[int], Call], count: int, seconds: float) -> Row:
     """Let so many threads call again and again; return their calls in a second, and times."""
     times: list[list[float]] = [[] for _ in range(count)]
     errors: list[BaseException] = []

@@ -16,7 +16,7 @@ import trtfast
 from trtfast import _core, backend
 from trtfast.comparison.environment import clocks, cpu_name
 
-__all__ = ["allocated_bytes", "clocks", "describe", "device_bytes", "resident_bytes"]
+__all__ = ["allocated_bytes", "clocks", "describe", "device_bytes", "host", "resident_bytes"]
 
 _PACKAGES = (
     "numpy",
@@ -28,6 +28,8 @@ _PACKAGES = (
     "albumentations",
     "opencv-python",
     "opencv-python-headless",
+    "litserve",
+    "ray",
 )
 
 
@@ -36,23 +38,30 @@ def describe() -> dict[str, Any]:
     gpu = backend.require_gpu()
     library = backend.select(device=gpu)
     return {
-        "date": time.strftime("%Y-%m-%d %H:%M"),
+        **host(),
         "gpu": gpu.name,
         "driver": _core.driver_version(),
-        "cpu": cpu_name(),
-        "cores": len(os.sched_getaffinity(0)),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
         "tensorrt": f"{library.product} {library.version}",
-        "trtfast": trtfast.__version__,
         "torch": torch.__version__,
-        "packages": _versions(),
         "torch_settings": {
             "cudnn": torch.backends.cudnn.version(),
             "cudnn.benchmark": torch.backends.cudnn.benchmark,
             "cudnn.allow_tf32": torch.backends.cudnn.allow_tf32,
             "matmul.allow_tf32": torch.backends.cuda.matmul.allow_tf32,
         },
+    }
+
+
+def host() -> dict[str, Any]:
+    """Name the machine but for its GPU, and the versions."""
+    return {
+        "date": time.strftime("%Y-%m-%d %H:%M"),
+        "cpu": cpu_name(),
+        "cores": len(os.sched_getaffinity(0)),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "trtfast": trtfast.__version__,
+        "packages": _versions(),
     }
 
 

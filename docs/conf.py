@@ -19,6 +19,7 @@ html_show_copyright = False
 
 suppress_warnings = ["toc.not_included"]  # a test says which page is not in the navigation
 myst_heading_anchors = 3
+autodoc_mock_imports = ["ray", "starlette"]
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_class_signature = "mixed"

@@ -10,13 +10,10 @@ On a GPU the model becomes an engine, which the cache keeps; elsewhere it runs o
 from __future__ import annotations
 
 import argparse
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -31,20 +28,15 @@ STATUS: dict[type[Exception], int] = {
 }
 
 
-def prepare(data: bytes) -> npt.NDArray[np.float32]:
-    """Return an image file as a batch of one."""
-    return PREPROCESS(PREPROCESS.read(data)[0])
-
-
 def make_app(
-    engine: trtfast.InferenceEngine, names: Sequence[str] | None, deadline: float = 5.0
+    batcher: trtfast.Batcher, names: Sequence[str] | None, deadline: float = 5.0
 ) -> FastAPI:
-    """Return the service of an engine, which it closes at its end."""
+    """Return the service of a batcher, which it closes at its end."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        engine.close()  # waits for the calls that have begun
+        batcher.close()  # answers the requests that wait
 
     async def refuse(_: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, STATUS[type(error)])
@@ -55,8 +47,8 @@ def make_app(
 
     @app.post("/classify")
     async def classify(request: Request, k: int = 3) -> list[trtfast.Classification]:
-        batch = await asyncio.to_thread(prepare, await request.body())
-        logits = await engine.infer_async(batch, deadline=deadline)  # the event loop goes on
+        image = await request.body()  # decoded on a thread of the batcher's
+        logits = await batcher.infer_images_async([image], deadline=deadline)
         found: list[trtfast.Classification] = trtfast.top_k(logits[0], k, classes=names)
         return found
 
@@ -71,8 +63,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000)
     asked = parser.parse_args()
     names = trtfast.class_names(asked.names) if asked.names else None
-    engine = trtfast.load(asked.model, lanes=4, max_queue=64, wait="block")
-    uvicorn.run(make_app(engine, names), port=asked.port)
+    with trtfast.load(asked.model, preprocess=PREPROCESS, wait="block") as engine:
+        # Requests that come within 2 ms of each other, or while all lanes are busy, are one batch.
+        batcher = trtfast.Batcher(engine, 32, max_queue_delay=0.002, max_queue=64)
+        batcher.warmup()
+        uvicorn.run(make_app(batcher, names), port=asked.port)
 
 
 if __name__ == "__main__":

@@ -199,7 +199,6 @@ void Batcher::leave(Groups::iterator group) noexcept {
 
 BatchItems Batcher::take(Groups::iterator group, BatchItems& late) {
   BatchItems taken;
-  taken.reserve(group->items.size());
   const auto now = Clock::now();
   const std::scoped_lock lock(mutex_);
   --group->claims;

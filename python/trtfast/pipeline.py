@@ -26,7 +26,7 @@ __all__ = ["compile", "load"]
 
 logger = logging.getLogger("trtfast")
 
-_PLANS = (".engine", ".plan", ".trt")
+PLANS = (".engine", ".plan", ".trt")
 
 
 def load(
@@ -64,10 +64,10 @@ def load(
     if backend == "reference":
         return ReferenceEngine(path, preprocess=options.get("preprocess"))
     backends.check_backend(backend)
-    if path.suffix in _PLANS:
+    if path.suffix in PLANS:
         return Engine(path, backend=backend, device=device, **options)
     if path.suffix != ".onnx":
-        raise InputError(f"{path}: the ending must be .onnx or one of {', '.join(_PLANS)}")
+        raise InputError(f"{path}: the ending must be .onnx or one of {', '.join(PLANS)}")
     if not path.is_file():
         raise InputError(f"there is no ONNX file {path}")
     allowed = options.get("allow_unsupported_gpu")

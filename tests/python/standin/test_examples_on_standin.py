@@ -98,14 +98,15 @@ def test_a_service_that_is_too_busy_says_so(gpu: FakeGpu) -> None:
             return await client.post("/classify", content=data)
 
     data = as_file("coffee")
+    spec = trtfast.Preprocess()
     for room, deadline, message in ((0, 5.0, "max_queue"), (1, 0.001, "deadline")):
         with (
-            trtfast.Engine(plan, lanes=1, max_queue=room) as engine,
+            trtfast.Engine(plan, lanes=1, preprocess=spec) as engine,
             gpu.gate() as gate,
         ):
             engine.infer_async(gate.held(np.zeros((1, 3, 224, 224), np.float32)))
             gate.wait()
-            app = make_app(engine, None, deadline)
+            app = make_app(trtfast.Batcher(engine, max_queue=room), None, deadline)
             answer = asyncio.run(ask(app, data))
             assert answer.status_code == 429
             assert message in answer.json()["detail"]

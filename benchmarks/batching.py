@@ -1,0 +1,337 @@
+#!/usr/bin/env python3
+"""Many callers with a single image each, in one process: what batching them gives, and costs.
+
+    python benchmarks/batching.py --output benchmarks/results/batching-h100.json
+    python benchmarks/batching.py --models mobilenet_v3_large --reference --seconds 0.3 \
+        --in-flight 1 16 --output rehearsal.json
+
+trtfast's Batcher stands against a loop that queues and stacks in Python, and against the batching
+of Ray Serve and of LitServe, where they are installed, on the same engine, in turns. Each answer is
+a row's; the first of each caller is compared with that of the engine alone.
+
+The file is written after each number in flight. The exit status is 1 if something failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.util
+import json
+import tempfile
+import threading
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import trtfast
+from batchers import CONTENDERS, Ask, Contender, Plan, Rows, batching, nothing
+from concurrency import run_threads
+from environment import clocks, describe, host
+from measure import Row, failure, quiet_gc, summary
+from trtfast.cli.models import load_model
+
+IN_FLIGHT = (1, 16, 64, 256)
+MODELS = ("efficientnet_lite0", "resnet50")
+ROUNDS = 3
+SETTLE = 0.1  # seconds at the start of each round that are not counted
+NEEDS = {"ray-serve-batch": "ray", "litserve-batching": "litserve"}
+DIFFERENT = 64  # rows
+
+
+Run = Callable[[float, "Taken", bool], "Counter[int]"]
+
+
+class Taken:
+    """What callers saw: when each call of a round ended, and how long it took."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.seconds = 0.0
+        self.cpu = 0.0
+        self.wrong = 0
+
+    def row(self) -> Row:
+        count = len(self.times)
+        return {
+            "throughput": count / self.seconds,
+            "cpu": self.cpu / count,
+            "wrong": self.wrong,
+            **summary(self.times),
+        }
+
+
+class Bench:
+    """An engine, its rows and their answers, and what it does alone."""
+
+    def __init__(self, engine: trtfast.InferenceEngine, lanes: int, options: argparse.Namespace):
+        (spec,) = engine.inputs
+        rng = np.random.default_rng(0)
+        shape = (DIFFERENT, *spec.shape[1:])
+        self.engine, self.lanes, self.options = engine, lanes, options
+        self.rows: Rows = rng.standard_normal(shape, np.float32)
+        self.answers = np.stack([engine.infer(row[None]).ravel() for row in self.rows])
+        self._alone: dict[int, Row] = {}
+
+    def alone(self, size: int) -> Row:
+        """Measure plain calls of so many rows: one caller, and the best of several at once."""
+        if size not in self._alone:
+            batch = np.ascontiguousarray(self.rows[np.arange(size) % DIFFERENT])
+            several = range(1, self.lanes + 2)
+            found = [
+                run_threads(
+                    lambda _: lambda: self.engine.infer(batch), count, self.options.seconds / 2
+                )
+                for count in several
+            ]
+            best = max(found, key=lambda row: float(row["throughput"]))
+            self._alone[size] = {
+                "batch_seconds": found[0]["median"],
+                "rows_per_second": best["throughput"] * size,
+                "cpu_per_row": best["cpu"] / size,
+                "callers": 1 + found.index(best),
+            }
+        return self._alone[size]
+
+    def cpu_alone(self, sizes: Counter[int]) -> float:
+        """Return the CPU time that the same batches take in plain calls, over their rows."""
+        rows = sum(size * count for size, count in sizes.items())
+        known = {size: self.alone(self._measured(size))["cpu_per_row"] for size in sizes}
+        return sum(size * count * known[size] for size, count in sizes.items()) / rows
+
+    def _measured(self, size: int) -> int:
+        """Return the next power of two, for which there are kernels and a graph of their own."""
+        return min(1 << (size - 1).bit_length(), int(self.options.limit))
+
+    def is_right(self, index: int, answer: Any) -> bool:
+        """Whether an answer is that of a row, and of no other."""
+        distances = np.abs(self.answers - np.reshape(answer, -1)).max(axis=1)
+        return int(distances.argmin()) == index and bool(
+            distances[index] < 0.01 * np.abs(self.answers[index]).max() + 1e-3
+        )
+
+    def plan(self) -> Plan:
+        return Plan(self.engine, self.lanes, self.options.limit, self.options.delay)
+
+
+def ask_from_asyncio(
+    bench: Bench, contender: Contender, in_flight: int, seconds: float, taken: Taken, check: bool
+) -> Counter[int]:
+    """Keep so many requests under way from one event loop; return the sizes of their batches."""
+    plan = bench.plan()
+
+    async def call(ask: Ask, index: int, start: float, end: float) -> None:
+        row = bench.rows[index]
+        now, is_first, clock = time.perf_counter(), check, time.perf_counter
+        while now < end:
+            before, answer = now, await ask(row)
+            now = clock()
+            if before >= start:
+                taken.times.append(now - before)
+            if is_first:
+                is_first = False
+                taken.wrong += not bench.is_right(index, answer)
+                now = clock()
+
+    async def run() -> None:
+        async with contender(plan) as ask:
+            start = time.perf_counter() + SETTLE
+            calls = [
+                asyncio.create_task(call(ask, index % DIFFERENT, start, start + seconds))
+                for index in range(in_flight)
+            ]
+            await asyncio.sleep(SETTLE)
+            began, cpu = time.perf_counter(), time.process_time()
+            await asyncio.gather(*calls)
+            taken.seconds += time.perf_counter() - began
+            taken.cpu += time.process_time() - cpu
+
+    asyncio.run(run())
+    return plan.sizes
+
+
+def ask_from_threads(
+    bench: Bench, in_flight: int, seconds: float, taken: Taken, check: bool
+) -> Counter[int]:
+    """Let so many threads call the batcher again and again."""
+    plan = bench.plan()
+    errors: list[BaseException] = []
+    times: list[list[float]] = [[] for _ in range(in_flight)]
+    go = threading.Event()
+
+    with batching(plan) as batcher:
+
+        def call(caller: int) -> None:
+            index, clock, taken_here = caller % DIFFERENT, time.perf_counter, times[caller]
+            row = bench.rows[index][None]
+            try:
+                go.wait()
+                start = clock() + SETTLE
+                end, now, is_first = start + seconds, clock(), check
+                while now < end:
+                    before, answer = now, batcher.infer(row)
+                    now = clock()
+                    if before >= start:
+                        taken_here.append(now - before)
+                    if is_first:
+                        is_first = False
+                        taken.wrong += not bench.is_right(index, answer)
+                        now = clock()
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=call, args=(index,)) for index in range(in_flight)]
+        for thread in threads:
+            thread.start()
+        go.set()
+        time.sleep(SETTLE)
+        began, cpu = time.perf_counter(), time.process_time()
+        for thread in threads:
+            thread.join()
+        taken.seconds += time.perf_counter() - began
+        taken.cpu += time.process_time() - cpu
+    if errors:
+        raise errors[0]
+    taken.times += [value for part in times for value in part]
+    return plan.sizes
+
+
+def measure(bench: Bench, name: str, in_flight: int) -> Iterator[Row]:
+    """Measure all contenders with so many requests under way, in turns."""
+    options, prefix = bench.options, f"{name}/in-flight{in_flight}"
+    rows = min(in_flight, options.limit)
+    alone = bench.alone(rows)
+    yield {"id": f"{prefix}/engine-alone", "batch": rows, **alone}
+    runs: dict[str, Run] = {
+        contender: lambda seconds, taken, check, make=make: ask_from_asyncio(  # type: ignore[misc]
+            bench, make, in_flight, seconds, taken, check
+        )
+        for contender, make in ({"callers-alone": nothing} | CONTENDERS).items()
+        if installed(contender)
+    }
+    runs["batcher-threads"] = lambda seconds, taken, check: ask_from_threads(
+        bench, in_flight, seconds, taken, check
+    )
+    found = {contender: Taken() for contender in runs}
+    sizes: dict[str, Counter[int]] = {contender: Counter() for contender in runs}
+    quiet_gc()
+    for turn in range(ROUNDS):
+        for contender, run in list(runs.items()):
+            try:
+                check = turn == 0 and contender != "callers-alone"
+                sizes[contender] += run(options.seconds / ROUNDS, found[contender], check)
+            except Exception:  # noqa: PERF203
+                yield failure(f"{prefix}/{contender}")
+                del runs[contender]
+    callers = found["callers-alone"].row()["cpu"]
+    for contender in runs:
+        row = {"id": f"{prefix}/{contender}", **found[contender].row()}
+        if contender != "callers-alone":
+            row["of_best"] = row["throughput"] / alone["rows_per_second"]
+            # What the callers must wait at least where more are under way than fit the lanes.
+            row["p99_bound"] = options.delay + 2 * alone["batch_seconds"]
+            row["p99_least"] = in_flight / alone["rows_per_second"]
+            row["batch_sizes"] = dict(sorted(sizes[contender].items()))
+            row["cpu_of_engine"] = bench.cpu_alone(sizes[contender])
+            row["cpu_of_callers"] = callers
+            row["cpu_of_batching"] = row["cpu"] - row["cpu_of_engine"] - callers
+        yield row
+
+
+def installed(contender: str) -> bool:
+    needed = NEEDS.get(contender)
+    return needed is None or importlib.util.find_spec(needed) is not None
+
+
+def open_engine(
+    name: str, folder: Path, options: argparse.Namespace, stack: ExitStack
+) -> tuple[trtfast.InferenceEngine, int]:
+    """Export and build a model unless the folder has it, and open it; return its lanes too."""
+    model = load_model(name)
+    onnx = folder / f"{name}.onnx"
+    if not onnx.exists():
+        trtfast.export(model.module, model.sample, onnx)
+    if options.reference:
+        return stack.enter_context(trtfast.ReferenceEngine(onnx)), 1
+    sizes = [1 << power for power in range(options.limit.bit_length())]
+    plan = folder / f"{name}.batching{options.limit}.engine"
+    if not plan.exists():
+        trtfast.build(onnx, plan, precision="fp16", buckets=sizes)
+    engine = trtfast.Engine(plan, lanes=options.lanes, wait=options.wait, pad_to_bucket=True)
+    stack.enter_context(engine)
+    engine.warmup([(size, 3, *model.preprocess.size) for size in sizes])
+    return engine, options.lanes
+
+
+def told(row: Row) -> str:
+    if "throughput" not in row:
+        return f"{row['id']:<48} {row.get('rows_per_second', 0):9.0f}/s"
+    text = f"{row['id']:<48} {row['throughput']:9.0f}/s"
+    text += f" p50 {row['median'] * 1e3:8.3f} ms p99 {row['p99'] * 1e3:8.3f} ms"
+    if "of_best" in row:
+        text += f" of best {row['of_best']:.2f}, CPU {row['cpu_of_batching'] * 1e6:7.1f} µs"
+        text += f", wrong {row['wrong']}"
+    return text
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", nargs="+", default=list(MODELS))
+    parser.add_argument("--in-flight", nargs="+", type=int, default=list(IN_FLIGHT))
+    parser.add_argument("--limit", type=int, default=32, help="rows of a batch, a power of two")
+    parser.add_argument("--delay", type=float, default=0.001, help="seconds that a row may wait")
+    parser.add_argument("--lanes", type=int, default=2)
+    parser.add_argument("--wait", choices=("spin", "block"), default="block")
+    parser.add_argument("--seconds", type=float, default=3.0, help="for each contender, in all")
+    parser.add_argument("--reference", action="store_true", help="a rehearsal on the CPU")
+    parser.add_argument("--folder", type=Path, help="where models and engines are kept")
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore", message=".* does not list .* as supported")
+    left_out = [contender for contender in CONTENDERS if not installed(contender)]
+    content: dict[str, Any] = {
+        **(host() if options.reference else describe()),
+        "options": {k: v for k, v in vars(options).items() if k not in ("folder", "output")},
+        "left_out": left_out,
+        "failures": [],
+        "results": [],
+    }
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder: Path = options.folder or scratch
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in options.models:
+            run_model(name, folder, options, content)
+    for contender in left_out:
+        print(f"LEFT OUT {contender}: it is not installed")
+    wrong = [row["id"] for row in content["results"] if row.get("wrong")]
+    for name in (*wrong, *(row["id"] for row in content["failures"])):
+        print(f"FAILED {name}")
+    return 1 if wrong or content["failures"] else 0
+
+
+def run_model(
+    name: str, folder: Path, options: argparse.Namespace, content: dict[str, Any]
+) -> None:
+    with ExitStack() as stack:
+        bench = Bench(*open_engine(name, folder, options, stack), options)
+        for in_flight in options.in_flight:
+            for row in measure(bench, name, in_flight):
+                content["failures" if "error" in row else "results"].append(row)
+                print(told(row), flush=True)
+            if not options.reference:
+                with suppress(Exception):
+                    content["clocks"] = clocks()
+            options.output.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""trtfast in what others serve with; each module needs an extra of its own name."""
