@@ -22,12 +22,10 @@ class Outcomes {
  public:
   [[nodiscard]] std::function<void(trtfast::Outcome)> of(const std::string& call) {
     return [this, call](const trtfast::Outcome& outcome) {
-      {
-        const std::scoped_lock lock(mutex_);
-        told_[call].push_back(text_of(outcome));
-        ++count_;
-      }
-      changed_.notify_all();
+      const std::scoped_lock lock(mutex_);
+      told_[call].push_back(text_of(outcome));
+      ++count_;
+      changed_.notify_all();  // under the lock: who waits may end this at once
     };
   }
 

@@ -21,8 +21,8 @@ from tritonclient.utils import InferenceServerException
 import serving
 from serving import KINDS, MODULES, Server, client, inputs, rows
 
-ROUNDS = 120
-"""Of the slow model: some tenths of a second, and more on a busy machine."""
+ROUNDS = 600
+"""Of the slow model: about a second, in which the others come, and more on a busy machine."""
 
 
 @pytest.fixture(scope="module")
