@@ -214,7 +214,11 @@ def _asked(
         told = json.loads(content[: int(answer.headers[LENGTH])])
         datatype = np.dtype({"FP32": "f4", "FP16": "f2"}[told["outputs"][0]["datatype"]])
         found = np.frombuffer(content, datatype, wanted.size, int(answer.headers[LENGTH]))
-        assert np.abs(found - wanted).max() <= tolerance, "an answer is not its request's"
+        assert np.abs(found - wanted).max() <= tolerance, (
+            "an answer is not its request's",
+            float(np.abs(found - wanted).max()),
+            tolerance,
+        )
 
     for _ in range(3):
         call()
@@ -313,7 +317,10 @@ def main() -> None:
         for _ in range(options.rounds):
             for clients in options.clients:
                 for kind, port in ports.items():
-                    taken = measure(port, given[:clients], options.seconds)
+                    try:
+                        taken = measure(port, given[:clients], options.seconds)
+                    except RuntimeError as error:
+                        raise SystemExit(f"{kind}, {clients} clients: {error}") from error
                     times.setdefault((clients, kind), []).append(taken)
     rows = []
     for (clients, kind), rounds in times.items():

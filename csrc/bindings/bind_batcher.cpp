@@ -29,7 +29,7 @@ class NamedError final : public Error {
 };
 
 /// A Python exception as one of the core's, which each of several callers can be told.
-[[noreturn]] void rethrow(py::error_already_set& raised) {
+[[noreturn]] void rethrow(const py::error_already_set& raised) {
   const auto text = py::str(raised.value()).cast<std::string>();
   const auto name = raised.type().attr("__name__").cast<std::string>();
   if (raised.matches(py::module_::import("trtfast.errors").attr("Error"))) {
@@ -58,7 +58,7 @@ class CallableRunner final : public BatchRunner {
       const py::list results = callable_.front()(inputs);
       times.computed = Clock::now();
       deal_out(results, items);
-    } catch (py::error_already_set& raised) {
+    } catch (const py::error_already_set& raised) {
       rethrow(raised);
     }
   }
@@ -108,6 +108,7 @@ using Spec = std::tuple<std::string, py::object, Shape>;
 
 std::vector<TensorSpec> specs_of(const std::vector<Spec>& given) {
   std::vector<TensorSpec> specs;
+  specs.reserve(given.size());
   for (const auto& [name, dtype, shape] : given) {
     specs.push_back({name, dtype_of(dtype), shape, false, false, {}, {}});
   }
@@ -142,7 +143,7 @@ Handle make(const std::optional<std::shared_ptr<Engine>>& engine,
   if (callable) {
     runner = std::make_unique<CallableRunner>(*callable, specs_of(outputs));
   } else {
-    runner = std::make_unique<EngineRunner>(*engine);
+    runner = std::make_unique<EngineRunner>(engine.value_or(nullptr));
   }
   auto bound = std::make_unique<Bound>(engine.value_or(nullptr), inputs, outputs, std::move(runner),
                                        std::move(options));
@@ -241,6 +242,7 @@ py::dict stats(const Bound& bound) {
 
 }  // namespace
 
+// NOLINTNEXTLINE(misc-const-correctness): as the others
 void register_batcher(py::module_& module) {
   py::class_<Bound, Handle>(module, "Batcher", "Gathers requests into batches.")
       .def(py::init(&make), py::arg("engine"), py::arg("callable"), py::kw_only(),

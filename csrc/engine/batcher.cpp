@@ -58,7 +58,7 @@ struct Batcher::Group {
 };
 
 void BatcherStats::reset() noexcept {
-  CallStats::reset();
+  forget_calls();
   for (auto* count : {&rows, &executions, &rejected, &expired, &cancelled}) {
     count->store(0, std::memory_order_relaxed);
   }

@@ -78,13 +78,13 @@ void CallStats::add(const Timeline& times) noexcept {
   total.add(times.done - times.asked);
 }
 
-void CallStats::reset() noexcept {
+void CallStats::forget_calls() noexcept {
   for (auto* count : {&calls, &failures}) count->store(0, std::memory_order_relaxed);
   for (auto* part : {&queue, &compute_input, &infer, &output, &total}) part->reset();
 }
 
 void Stats::reset() noexcept {
-  CallStats::reset();
+  forget_calls();
   for (auto* count : {&graph_hits, &graph_misses, &captures, &uncapturable, &padded}) {
     count->store(0, std::memory_order_relaxed);
   }

@@ -61,7 +61,7 @@ struct CallStats {
   Histogram total;
 
   void add(const Timeline& times) noexcept;
-  void reset() noexcept;
+  void forget_calls() noexcept;
 };
 
 struct Stats : CallStats {

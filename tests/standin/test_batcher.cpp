@@ -20,7 +20,6 @@ namespace {
 using trtfast::Batcher;
 using trtfast::BatcherOptions;
 using trtfast::BatchItem;
-using trtfast::ClosedError;
 using Sizes = std::map<std::int64_t, std::uint64_t>;
 
 Batcher::Item item_of(const Values& input) {
