@@ -64,7 +64,6 @@ void find_pinned(Request& request, const std::vector<TensorSpec>& outputs) {
 
 void check_paddable(const Plan& plan) {
   const auto dynamic = [](const TensorSpec& spec) { return is_dynamic(spec.shape); };
-  if (std::ranges::none_of(plan.inputs(), dynamic)) return;  // there are no rows to add
   const bool inputs = std::ranges::all_of(
       plan.inputs(), [&](const TensorSpec& spec) { return !dynamic(spec) || has_rows(spec); });
   if (inputs && std::ranges::all_of(plan.outputs(), has_rows) && !plan.has_values()) return;
