@@ -6,7 +6,6 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
@@ -21,7 +20,7 @@ from .report import BatcherStats
 from .spec import Closing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from .preprocess import Preprocess
     from .preprocess.images import Images
@@ -221,19 +220,17 @@ class Batcher(Closing):
         from .preprocess import gpu
 
         preprocess = binding.image_preprocess(self.preprocess, self.inputs)
-        parts: list[Outputs] = []
-        errors: dict[int, InputError] = {}
-        for good, wrong in gpu.read_in_parts(preprocess, images, self._max_batch_size, on_error):
-            errors |= wrong
-            if not good:
-                continue
-            if isinstance(self._engine, Engine):
-                arranged = gpu.arrange(preprocess, good)
-                parts.append(self._core.infer_images(*arranged, self._deadline))
-            else:
-                parts.append(self.infer(_tensor(preprocess, good, self.inputs)))
-        outputs = binding.joined(parts, self.outputs)
-        return outputs if on_error == "raise" else (outputs, errors)
+
+        def run(good: list[Any]) -> Outputs:
+            if not isinstance(self._engine, Engine):
+                return self.infer(_tensor(preprocess, good, self.inputs))  # type: ignore[no-any-return]
+            outputs: Outputs = self._core.infer_images(
+                *gpu.arrange(preprocess, good), self._deadline
+            )
+            return outputs
+
+        largest = self._max_batch_size
+        return gpu.run_in_parts(preprocess, images, largest, on_error, run, self.outputs)
 
     def infer_images_async(
         self, images: Images, *, deadline: float | None = None
@@ -349,8 +346,7 @@ class Batcher(Closing):
 
     def _prepare(self, inputs: Any) -> Any:
         """Return inputs as the core takes them, cast and copied; or tell their fault."""
-        bound = binding.bind(inputs, self._accepted)
-        return bound if isinstance(inputs, Mapping) else tuple(bound.values())
+        return binding.prepared(inputs, self._accepted)
 
 
 def _checked(name: str, seconds: float | None) -> float | None:

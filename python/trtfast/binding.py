@@ -31,6 +31,7 @@ __all__ = [
     "keep_stream",
     "largest_batch",
     "padded",
+    "prepared",
     "sets_of",
     "shapes_of",
     "stream_handle",
@@ -78,6 +79,18 @@ def bind(inputs: Inputs, specs: Sequence[TensorSpec]) -> dict[str, Array]:
         bound[spec.name] = np.require(array, spec.dtype, ("C", "ALIGNED"))
     check_profiles({name: array.shape for name, array in bound.items()}, specs)
     return bound
+
+
+def prepared(inputs: Any, specs: Sequence[TensorSpec]) -> Any:
+    """Return inputs as the core takes them, cast and copied, in the form they were given in.
+
+    Raises
+    ------
+    InputError
+        As :func:`bind` does.
+    """
+    bound = bind(inputs, specs)
+    return bound if isinstance(inputs, Mapping) else tuple(bound.values())
 
 
 def unbind(outputs: Mapping[str, Array], inputs: Inputs) -> Outputs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from . import _core, binding, futures
@@ -12,7 +11,7 @@ from .report import EngineStats, LayerTime, MemoryReport
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .binding import Shapes
     from .futures import InferenceFuture
@@ -336,17 +335,17 @@ class Engine(LoadedPlan):
 
         preprocess = binding.image_preprocess(self._preprocess, self._inputs)
         (spec,) = self._inputs
-        parts: list[Outputs] = []
-        errors: dict[int, InputError] = {}
+
+        def run(good: list[Any]) -> Outputs:
+            binding.check_profiles({spec.name: preprocess.shape(len(good))}, self._accepted)
+            arranged = gpu.arrange(preprocess, good)
+            outputs: Outputs = _core.infer_images(self._core, *arranged)
+            return outputs
+
         largest = binding.largest_batch(spec)
-        for good, wrong in gpu.read_in_parts(preprocess, images, largest, on_error):
-            errors |= wrong
-            if good:
-                binding.check_profiles({spec.name: preprocess.shape(len(good))}, self._accepted)
-                parts.append(_core.infer_images(self._core, *gpu.arrange(preprocess, good)))
+        results = gpu.run_in_parts(preprocess, images, largest, on_error, run, self._outputs)
         self._keeper.keep_news()
-        outputs = binding.joined(parts, self._outputs)
-        return outputs if on_error == "raise" else (outputs, errors)
+        return results
 
     def profile(self, inputs: Any, *, runs: int = 10) -> tuple[LayerTime, ...]:
         """Time each layer, on a context and memory of its own, while a lane stands still.
@@ -393,5 +392,4 @@ class Engine(LoadedPlan):
 
     def _prepare(self, inputs: Any) -> Any:
         """Return inputs as the core takes them, cast and copied; or tell their fault."""
-        bound = binding.bind(inputs, self._accepted)
-        return bound if isinstance(inputs, Mapping) else tuple(bound.values())
+        return binding.prepared(inputs, self._accepted)

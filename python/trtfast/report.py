@@ -44,8 +44,16 @@ class LayerTime:
     milliseconds: float
 
 
+class _Counted:
+    @classmethod
+    def of(cls, counted: Mapping[str, Any]) -> Self:
+        """Make it from what the core has counted."""
+        parts = ("queue", "compute_input", "infer", "output", "total")
+        return cls(**{**counted, **{part: Times(**counted[part]) for part in parts}})
+
+
 @dataclass(frozen=True)
-class EngineStats:
+class EngineStats(_Counted):
     """What an engine has counted.
 
     The parts of a call are those of Triton's statistics.
@@ -85,14 +93,9 @@ class EngineStats:
     output: Times
     total: Times
 
-    @classmethod
-    def of(cls, counted: Mapping[str, Any]) -> Self:
-        """Make it from what the core has counted."""
-        return cls(**_with_times(counted))
-
 
 @dataclass(frozen=True)
-class BatcherStats:
+class BatcherStats(_Counted):
     """What a batcher has counted, by request.
 
     The parts of a request are those of Triton's statistics; `rows` and `executions` are Triton's
@@ -133,11 +136,6 @@ class BatcherStats:
     infer: Times
     output: Times
     total: Times
-
-    @classmethod
-    def of(cls, counted: Mapping[str, Any]) -> Self:
-        """Make it from what the core has counted."""
-        return cls(**_with_times(counted))
 
 
 @dataclass(frozen=True)
@@ -187,8 +185,3 @@ class MemoryReport:
         """Make it from what the core holds."""
         lanes = tuple(LaneMemory(**lane) for lane in held["lanes"])
         return cls(plan, held["shared_activations"], lanes)
-
-
-def _with_times(counted: Mapping[str, Any]) -> dict[str, Any]:
-    parts = ("queue", "compute_input", "infer", "output", "total")
-    return {**counted, **{part: Times(**counted[part]) for part in parts}}

@@ -49,6 +49,12 @@ def dense(*shape: Size, width: int = 4, seed: int = 0) -> onnx.ModelProto:
     )
 
 
+def doubling(*shape: Size) -> onnx.ModelProto:
+    """Make ``y = x + x``."""
+    node = helper.make_node("Add", ["x", "x"], ["y"])
+    return model_of([node], [value("x", *shape)], [value("y", *shape)])
+
+
 def convolutions(count: int, channels: int) -> onnx.ModelProto:
     """Make a net whose build takes time with its depth: 1000 of 8 channels, some seconds."""
     nodes, weights, name = [], [], "x"

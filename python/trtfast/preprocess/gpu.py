@@ -12,24 +12,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .. import _core
+from .. import _core, binding
 from .cpu import opencv
 from .decode import ON_ERROR
 from .geometry import CV2_FLAGS, PIL_FILTERS
 from .images import items_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy.typing as npt
 
     from ..errors import InputError
+    from ..spec import Outputs, TensorSpec
     from .images import Images
     from .spec import Preprocess
 
     Map = npt.NDArray[np.int32]
 
-__all__ = ["Arranged", "arrange", "read_in_parts"]
+__all__ = ["Arranged", "arrange", "read_in_parts", "run_in_parts"]
 
 
 class Arranged(NamedTuple):
@@ -97,6 +98,33 @@ def read_in_parts(
             if first < len(batch):
                 coming = ahead.submit(read, first)
             yield part
+
+
+def run_in_parts(
+    spec: Preprocess,
+    items: Images,
+    largest: int,
+    on_error: str,
+    run: Callable[[list[Any]], Outputs],
+    outputs: Sequence[TensorSpec],
+) -> Outputs | tuple[Outputs, dict[int, InputError]]:
+    """Run images in parts of at most `largest`, and return what ``infer_images`` does.
+
+    Parameters
+    ----------
+    run : callable
+        Gets the good images of a part, of which there are some.
+    outputs : sequence of TensorSpec
+        The engine's.
+    """
+    parts: list[Outputs] = []
+    errors: dict[int, InputError] = {}
+    for good, wrong in read_in_parts(spec, items, largest, on_error):
+        errors |= wrong
+        if good:
+            parts.append(run(good))
+    joined = binding.joined(parts, outputs)
+    return joined if on_error == "raise" else (joined, errors)
 
 
 @lru_cache(maxsize=64)

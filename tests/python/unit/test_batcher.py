@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+import tiny
 import trtfast
-from imagery import encoded, random_image
+from imagery import random_image
 from trtfast.errors import (
     ClosedError,
     DeadlineExceededError,
@@ -26,23 +23,6 @@ from trtfast.errors import (
     InputError,
     QueueFullError,
 )
-
-
-def model_of(
-    nodes: list[onnx.NodeProto], inputs: dict[str, list[Any]], outputs: dict[str, list[Any]]
-) -> onnx.ModelProto:
-    def values(shapes: dict[str, list[Any]]) -> list[onnx.ValueInfoProto]:
-        return [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-            for name, shape in shapes.items()
-        ]
-
-    graph = helper.make_graph(nodes, "g", values(inputs), values(outputs))
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-
-
-def doubling(*shape: Any) -> onnx.ModelProto:
-    return model_of([helper.make_node("Add", ["x", "x"], ["y"])], {"x": [*shape]}, {"y": [*shape]})
 
 
 class Held:
@@ -71,7 +51,7 @@ class Held:
 
 @pytest.fixture
 def engine() -> Iterator[Any]:
-    with trtfast.ReferenceEngine(doubling("n", 3)) as reference:
+    with trtfast.ReferenceEngine(tiny.doubling("n", 3)) as reference:
         yield Held(reference)
 
 
@@ -95,7 +75,7 @@ def busy(engine: Any, batcher: trtfast.Batcher) -> trtfast.InferenceFuture:
 )
 def test_each_request_gets_its_own_rows(counts: list[int], most: int, preferred: list[int]) -> None:
     with (
-        trtfast.ReferenceEngine(doubling("n", 3)) as engine,
+        trtfast.ReferenceEngine(tiny.doubling("n", 3)) as engine,
         trtfast.Batcher(engine, most, preferred_batch_sizes=preferred) as batcher,
     ):
         inputs = [row(number, count) for number, count in enumerate(counts)]
@@ -127,8 +107,11 @@ def test_forms_of_requests() -> None:
         helper.make_node("Add", ["a", "b"], ["sum"]),
         helper.make_node("Sub", ["a", "b"], ["difference"]),
     ]
-    shapes = {"a": ["n", 2], "b": ["n", 2]}
-    model = model_of(nodes, shapes, {"sum": ["n", 2], "difference": ["n", 2]})
+    taken, made = (
+        [tiny.value(name, "n", 2) for name in names]
+        for names in (("a", "b"), ("sum", "difference"))
+    )
+    model = tiny.model_of(nodes, taken, made)
     a, b = np.float32([[5, 6]]), np.float32([[1, 2]])
     with trtfast.ReferenceEngine(model) as engine, trtfast.Batcher(engine, 4) as batcher:
         named = batcher.infer({"b": b, "a": a})
@@ -169,9 +152,9 @@ def test_a_poisoned_request_fails_alone(engine: Any, bad: Any, match: str) -> No
 
 def test_a_request_that_the_model_refuses_fails_alone() -> None:
     node = helper.make_node("Gather", ["table", "x"], ["y"])
-    model = model_of([node], {}, {"y": ["n"]})
-    model.graph.input.append(helper.make_tensor_value_info("x", TensorProto.INT64, ["n"]))
-    model.graph.initializer.append(helper.make_tensor("table", TensorProto.FLOAT, [2], [7, 8]))
+    table = helper.make_tensor("table", TensorProto.FLOAT, [2], [7, 8])
+    index = tiny.value("x", "n", dtype=TensorProto.INT64)
+    model = tiny.model_of([node], [index], [tiny.value("y", "n")], [table])
     with trtfast.ReferenceEngine(model) as reference:
         engine: Any = Held(reference)
         with trtfast.Batcher(engine, 8) as batcher:
@@ -288,7 +271,7 @@ def test_a_mark_in_each_request_shows_in_its_answer(engine: Any) -> None:
 
 def test_the_delay_fills_batches() -> None:
     with (
-        trtfast.ReferenceEngine(doubling("n", 3)) as engine,
+        trtfast.ReferenceEngine(tiny.doubling("n", 3)) as engine,
         trtfast.Batcher(engine, 3, max_queue_delay=60) as batcher,
     ):
         futures = [batcher.infer_async(row(n)) for n in range(3)]
@@ -312,7 +295,7 @@ def test_wrong_options(engine: Any, options: Any, match: str) -> None:
 
 
 def test_requests_for_a_fixed_batch_are_whole_ones() -> None:
-    with trtfast.ReferenceEngine(doubling(4, 3)) as engine, trtfast.Batcher(engine) as batcher:
+    with trtfast.ReferenceEngine(tiny.doubling(4, 3)) as engine, trtfast.Batcher(engine) as batcher:
         assert batcher.max_batch_size == 4
         futures = [batcher.infer_async(row(n, 4)) for n in range(3)]
         for n, future in enumerate(futures):
@@ -325,7 +308,7 @@ def test_requests_for_a_fixed_batch_are_whole_ones() -> None:
 
 def test_a_model_without_rows_is_refused() -> None:
     node = helper.make_node("ReduceSum", ["x"], ["y"], keepdims=1)
-    model = model_of([node], {"x": ["n", 3]}, {"y": [1, 1]})
+    model = tiny.model_of([node], [tiny.value("x", "n", 3)], [tiny.value("y", 1, 1)])
     with (
         trtfast.ReferenceEngine(model) as engine,
         pytest.raises(InputError, match=r"first axis .* x \(-1, 3\), y \(1, 1\)"),
@@ -335,73 +318,13 @@ def test_a_model_without_rows_is_refused() -> None:
 
 def test_an_output_without_rows_is_told() -> None:
     node = helper.make_node("Concat", ["x", "x"], ["y"], axis=0)
-    model = model_of([node], {"x": ["n", 3]}, {"y": ["m", 3]})
+    model = tiny.model_of([node], [tiny.value("x", "n", 3)], [tiny.value("y", "m", 3)])
     with (
         trtfast.ReferenceEngine(model) as engine,
         trtfast.Batcher(engine, 4) as batcher,
         pytest.raises(InputError, match=r"'y' has the shape \(4, 3\) for a batch of 2"),
     ):
         batcher.infer(row(1, 2))
-
-
-SPEC = trtfast.Preprocess(size=(4, 6))
-
-
-@pytest.fixture
-def imaging() -> Iterator[trtfast.Batcher]:
-    model = doubling("n", 3, 4, 6)
-    with (
-        trtfast.ReferenceEngine(model, preprocess=SPEC) as engine,
-        trtfast.Batcher(engine, 4) as batcher,
-    ):
-        yield batcher
-
-
-def test_images_are_prepared_and_batched(imaging: trtfast.Batcher, tmp_path: Path) -> None:
-    images = [random_image(5 + n, 9, n) for n in range(6)]
-    np.testing.assert_allclose(imaging.infer_images(images), 2 * SPEC(images))
-    path = tmp_path / "image.png"
-    path.write_bytes(encoded(".png", np.ascontiguousarray(images[0][..., ::-1])))
-    for same in (images[0], path, path.read_bytes(), [images[0]]):
-        np.testing.assert_allclose(imaging.infer_images(same), 2 * SPEC([images[0]]))
-        future = imaging.infer_images_async(same)
-        np.testing.assert_allclose(future.result(60), 2 * SPEC([images[0]]))
-
-
-def test_a_broken_image_fails_alone(imaging: trtfast.Batcher) -> None:
-    image = random_image(5, 9)
-    good = imaging.infer_images_async(image)
-    with pytest.raises(InputError):
-        imaging.infer_images_async(b"no image").result(60)
-    with pytest.raises(InputError, match="5 rows"):
-        imaging.infer_images_async([image] * 5).result(60)
-    np.testing.assert_allclose(good.result(60), 2 * SPEC([image]))
-    rows, errors = imaging.infer_images([image, b"no image"], on_error="skip")
-    assert rows.shape == (1, 3, 4, 6)
-    assert list(errors) == [1]
-    imaging.close()
-    with pytest.raises(ClosedError):
-        imaging.infer_images_async(image)
-
-
-def test_images_that_wait_to_be_decoded_are_bounded() -> None:
-    held = threading.Event()
-
-    model = doubling("n", 3, 4, 6)
-    with (
-        trtfast.ReferenceEngine(model, preprocess=SPEC) as engine,
-        trtfast.Batcher(engine, 4, max_queue=2) as batcher,
-    ):
-        for _ in range(batcher._decoders._max_workers):
-            batcher._decoders.submit(held.wait, 60)
-        image = random_image(5, 9)
-        futures = [batcher.infer_images_async(image) for _ in range(2)]
-        with pytest.raises(QueueFullError, match="wait to be decoded"):
-            batcher.infer_images_async(image)
-        held.set()
-        for future in futures:
-            np.testing.assert_allclose(future.result(60), 2 * SPEC([image]))
-        np.testing.assert_allclose(batcher.infer_images_async(image).result(60), 2 * SPEC([image]))
 
 
 def test_no_preprocessing_is_told(engine: Any) -> None:
@@ -425,47 +348,3 @@ def test_warmup_runs_the_sizes_of_batches(engine: Any) -> None:
     seen.clear()
     trtfast.Batcher(engine, 6, preferred_batch_sizes=[3]).warmup()
     assert sorted(seen) == [3, 6]
-
-
-ENDING = """
-import os, signal, sys
-sys.path[:0] = sys.argv[2:]
-import numpy as np
-import trtfast
-from test_batcher import doubling
-
-signal.alarm(60)
-engine = trtfast.ReferenceEngine(doubling("n", 3))
-batcher = trtfast.Batcher(engine, 8)
-x = np.ones((1, 3), np.float32)
-assert (batcher.infer(x) == 2).all()
-if sys.argv[1] == "fork":
-    child = os.fork()
-    if child == 0:
-        signal.alarm(30)
-        try:
-            batcher.infer(x)
-        except trtfast.Error as error:
-            print(error, flush=True)
-        batcher.close()
-        del batcher
-        os._exit(0)  # ONNX Runtime would wait for its threads, which stayed with the parent
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert (batcher.infer(x) == 2).all()
-elif sys.argv[1] == "begun":
-    futures = [batcher.infer_async(x) for _ in range(50)]
-"""
-
-
-@pytest.mark.parametrize("how", ["exit", "begun", "fork"])
-def test_a_process_ends_with_a_batcher_in_it(how: str) -> None:
-    folders = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-    ended = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", ENDING, how, *folders],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert ("make the batcher in this process" in ended.stdout) == (how == "fork")
