@@ -40,7 +40,7 @@ def test_each_replica_has_an_engine_on_a_gpu(gpu: FakeGpu, plan: bytes, tmp_path
         ctypes.CDLL(_core.__file__, ctypes.RTLD_GLOBAL)  # where the stand-in looks for its CUDA
 
     with serving(gpus=2, setup=setup):
-        made = deployment(path, num_replicas=2, max_batch_size=16, max_queue_delay=0.002)
+        made = deployment(path, num_replicas=2, max_batch_size=16, max_queue_delay=0.05)
         handle = run("engines", made)
         assert running("engines") == 2
         assert ray.available_resources().get("GPU", 0) == 0
