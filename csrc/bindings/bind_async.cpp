@@ -15,7 +15,8 @@ std::optional<PendingCall> infer_async(const std::shared_ptr<Engine>& engine,
   auto arguments = read_arguments(*engine, inputs, py::none(), std::nullopt);
   if (!arguments) return std::nullopt;
   const auto pending = std::make_shared<Pending>(
-      Pending{{engine, &engine->outputs()}, std::move(*arguments), future});
+      std::shared_ptr<const std::vector<TensorSpec>>(engine, &engine->outputs()),
+      std::move(*arguments), future);
   return begin_call(pending, [&] {
     const ReleasedGil released;
     pending->arguments.request.inputs_ready = pending->arguments.ready();

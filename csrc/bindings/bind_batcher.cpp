@@ -2,6 +2,7 @@
 #include <chrono>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -47,6 +48,7 @@ class CallableRunner final : public BatchRunner {
   }
 
   void run(const std::function<const BatchItems&()>& take, Timeline& times) override {
+    const std::scoped_lock lane(lane_);  // the next batch grows meanwhile
     const BatchItems& items = take();
     times.started = Clock::now();
     if (items.empty()) return;
@@ -100,6 +102,7 @@ class CallableRunner final : public BatchRunner {
     }
   }
 
+  std::mutex lane_;
   Kept callable_;
   std::vector<TensorSpec> outputs_;
 };
@@ -135,10 +138,10 @@ Handle make(const std::optional<std::shared_ptr<Engine>>& engine,
             const std::optional<py::function>& callable, const std::vector<Spec>& inputs,
             const std::vector<Spec>& outputs, std::int64_t max_batch_size, double max_queue_delay,
             const std::vector<std::int64_t>& preferred, std::optional<std::size_t> max_queue,
-            std::size_t threads) {
+            std::size_t lanes) {
   const std::chrono::duration<double> delay(max_queue_delay);
   BatcherOptions options{max_batch_size, std::chrono::duration_cast<Clock::duration>(delay),
-                         preferred, max_queue, threads};
+                         preferred, max_queue, lanes};
   std::unique_ptr<BatchRunner> runner;
   if (callable) {
     runner = std::make_unique<CallableRunner>(*callable, specs_of(outputs));
@@ -199,7 +202,8 @@ py::object wait_for(const Handle& bound, const Asked& asked) {
 
 PendingCall begin(const Handle& bound, Asked asked, const py::object& future) {
   const auto pending = std::make_shared<Pending>(
-      Pending{{bound, &bound->outputs}, std::move(asked.arguments), future});
+      std::shared_ptr<const std::vector<TensorSpec>>(bound, &bound->outputs),
+      std::move(asked.arguments), future);
   // With the GIL: a request is only queued, and nobody who holds the queue's lock waits for the
   // GIL.
   return begin_call(pending, [&] {
@@ -247,8 +251,7 @@ void register_batcher(py::module_& module) {
   py::class_<Bound, Handle>(module, "Batcher", "Gathers requests into batches.")
       .def(py::init(&make), py::arg("engine"), py::arg("callable"), py::kw_only(),
            py::arg("inputs"), py::arg("outputs"), py::arg("max_batch_size"),
-           py::arg("max_queue_delay"), py::arg("preferred"), py::arg("max_queue"),
-           py::arg("threads"))
+           py::arg("max_queue_delay"), py::arg("preferred"), py::arg("max_queue"), py::arg("lanes"))
       .def("infer", &infer, py::arg("inputs"), py::arg("deadline"),
            "Waits for the answer; None where inputs are not exactly what the engine takes.")
       .def("infer_async", &infer_async, py::arg("inputs"), py::arg("future"), py::arg("deadline"),

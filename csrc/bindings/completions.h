@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -10,15 +11,23 @@
 
 namespace trtfast::bindings {
 
+class Inbox;
+
 /// A call under way. Its Python objects are let go with the GIL, as it is completed or cancelled.
 struct Pending {
+  Pending(std::shared_ptr<const std::vector<TensorSpec>> specs, Arguments given, py::object to)
+      : outputs(std::move(specs)), arguments(std::move(given)), future(std::move(to)) {}
+
   std::shared_ptr<const std::vector<TensorSpec>> outputs;  // as their owner has them
   Arguments arguments;
   py::object future;
-  Outcome outcome = {};
+  Outcome outcome;
+  std::mutex mutex;
+  bool has_ended = false;
+  std::shared_ptr<Inbox> told_to;  // none for the one of the whole process
 };
 
-/// Has Python's thread complete the future of a call that has ended. Needs no GIL.
+/// Has Python complete the future of a call that has ended. Needs no GIL.
 void complete(const std::shared_ptr<Pending>& pending, Outcome outcome);
 
 void let_go(Pending& pending);
@@ -31,6 +40,10 @@ class PendingCall {
       : pending_(pending), take_back_(std::move(take_back)) {}
 
   bool cancel();
+
+  /// Lets another inbox be told of the call; none for the one of the whole process.
+  /// @return false where the call has ended already.
+  bool tell(const std::shared_ptr<Inbox>& inbox);
 
  private:
   std::weak_ptr<Pending> pending_;

@@ -17,12 +17,8 @@ std::uint64_t AsyncCalls::add(Request request, const std::function<LanePool::Pla
     if (waiting_.size() > idle_ && threads_.size() < limit_) {
       threads_.emplace_back([this] { work(); });
     }
-    if (deadline && !watcher_.joinable()) {
-      watcher_ = std::thread([this] { watch(); });
-    } else if (deadline && *deadline < watched_) {
-      sooner_.notify_one();
-    }
   }
+  if (deadline) watcher_.note(*deadline);
   changed_.notify_one();
   return number;
 }
@@ -44,10 +40,9 @@ void AsyncCalls::stop() {
     stopped_ = true;
     waiting.swap(waiting_);
     threads.swap(threads_);
-    if (watcher_.joinable()) threads.push_back(std::move(watcher_));
   }
   changed_.notify_all();
-  sooner_.notify_all();
+  watcher_.stop();
   std::ranges::for_each(waiting, [this](Call& call) { finish(call); });
   for (auto& thread : threads) thread.join();
 }
@@ -78,36 +73,23 @@ void AsyncCalls::work() {
   }
 }
 
-// All threads may be busy for long when a deadline passes.
-void AsyncCalls::watch() {
-  std::unique_lock lock(mutex_);
-  while (!stopped_) {
-    std::list<Call> late;
-    const auto now = Clock::now();
-    watched_ = Clock::time_point::max();
+Clock::time_point AsyncCalls::sweep(Clock::time_point now) {
+  std::list<Call> late;  // what they hold ends without the lock
+  auto next = Clock::time_point::max();
+  {
+    const std::scoped_lock lock(mutex_);
     for (auto call = waiting_.begin(); call != waiting_.end();) {
-      const auto next = std::next(call);
+      const auto following = std::next(call);
       if (call->deadline && *call->deadline <= now) {
         late.splice(late.end(), waiting_, call);
       } else if (call->deadline) {
-        watched_ = std::min(watched_, *call->deadline);
+        next = std::min(next, *call->deadline);
       }
-      call = next;
+      call = following;
     }
-    if (late.empty()) {
-      // The largest moment overflows on its way to the clock of the system's call.
-      if (watched_ == Clock::time_point::max()) {
-        sooner_.wait(lock);
-      } else {
-        sooner_.wait_until(lock, watched_);
-      }
-      continue;
-    }
-    lock.unlock();
-    std::ranges::for_each(late, [this](Call& call) { finish(call); });
-    late.clear();  // what they hold ends without the lock
-    lock.lock();
   }
+  std::ranges::for_each(late, [this](Call& call) { finish(call); });
+  return next;
 }
 
 }  // namespace trtfast

@@ -1,5 +1,4 @@
-// Calls that run on threads of the engine's own, as many as it has lanes, with one more to watch
-// the deadlines of those that wait for a thread.
+// Calls that run on threads of the engine's own, as many as it has lanes.
 #pragma once
 
 #include <condition_variable>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "engine/lane_pool.h"
+#include "engine/watcher.h"
 
 namespace trtfast {
 
@@ -21,7 +21,8 @@ class AsyncCalls {
                                                 Timeline&)>;
   using Done = std::function<void(Outcome)>;
 
-  AsyncCalls(Run run, std::size_t threads) : run_(std::move(run)), limit_(threads) {}
+  AsyncCalls(Run run, std::size_t threads)
+      : run_(std::move(run)), limit_(threads), watcher_([this](auto now) { return sweep(now); }) {}
   ~AsyncCalls() { stop(); }
   AsyncCalls(const AsyncCalls&) = delete;  // its threads hold its address
   AsyncCalls& operator=(const AsyncCalls&) = delete;
@@ -54,21 +55,19 @@ class AsyncCalls {
   };
 
   void work();
-  void watch();
+  [[nodiscard]] Clock::time_point sweep(Clock::time_point now);
   void finish(Call& call);
 
   Run run_;
   std::size_t limit_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::condition_variable sooner_;  // than the watcher's
   std::list<Call> waiting_;
   std::uint64_t next_ = 0;
   std::size_t idle_ = 0;
   bool stopped_ = false;
   std::vector<std::thread> threads_;
-  std::thread watcher_;          // of deadlines, once there is one
-  Clock::time_point watched_{};  // that it wakes at
+  Watcher watcher_;
 };
 
 }  // namespace trtfast

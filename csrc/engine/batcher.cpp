@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <numeric>
 #include <string>
 #include <utility>
 
@@ -31,6 +32,11 @@ bool may_be_of_an_item(const std::exception_ptr& error) {
 
 bool is_late(const BatchItem& item, Clock::time_point now) {
   return item.deadline && *item.deadline <= now;
+}
+
+std::int64_t rows_of(const BatchItems& items) {
+  return std::accumulate(items.begin(), items.end(), std::int64_t{0},
+                         [](std::int64_t rows, const auto& item) { return rows + item->rows(); });
 }
 
 std::exception_ptr lateness() {
@@ -65,7 +71,10 @@ void BatcherStats::reset() noexcept {
 }
 
 Batcher::Batcher(std::unique_ptr<BatchRunner> runner, BatcherOptions options)
-    : runner_(std::move(runner)), options_(std::move(options)), process_(getpid()) {
+    : runner_(std::move(runner)),
+      options_(std::move(options)),
+      process_(getpid()),
+      watcher_([this](Clock::time_point now) { return sweep(now); }) {
   if (options_.max_batch_size < 1) {
     throw InputError("max_batch_size must be 1 or more, not " +
                      std::to_string(options_.max_batch_size));
@@ -96,13 +105,32 @@ std::vector<Tensor> Batcher::infer(const Item& item) {
     wait->told.store(1, std::memory_order_release);
     wait->told.notify_one();
   };
-  add(item);
+  std::optional<Groups::iterator> mine;
+  {
+    const std::scoped_lock lock(mutex_);
+    const auto group = enqueue(item);
+    // To wake a thread, and to be woken by it, takes as long as a small batch.
+    if (active_ < options_.lanes && due(*group) <= item->times.asked) {
+      ++group->claims;
+      ++active_;
+      mine = group;
+    } else {
+      wake_for(*group, item->rows());
+    }
+  }
+  if (mine) run(*mine);
   wait->told.wait(0, std::memory_order_acquire);
   if (wait->outcome.error) std::rethrow_exception(wait->outcome.error);
   return std::move(wait->outcome.outputs);
 }
 
 void Batcher::add(const Item& item) {
+  const std::scoped_lock lock(mutex_);
+  wake_for(*enqueue(item), item->rows());
+}
+
+// Under the lock.
+Batcher::Groups::iterator Batcher::enqueue(const Item& item) {
   for (const auto& input : item->inputs) {
     if (input.shape.empty() || input.shape.front() != item->inputs.front().shape.front()) {
       throw InputError("all inputs of a request must have the same number of rows, not " +
@@ -120,7 +148,6 @@ void Batcher::add(const Item& item) {
         "this process was forked after the batcher was made, whose threads stayed with "
         "the parent: make the batcher in this process");
   }
-  const std::scoped_lock lock(mutex_);
   if (closed_) throw ClosedError("the batcher is closed: make another");
   if (options_.max_queue && waiting_ >= *options_.max_queue) {
     stats_.rejected.fetch_add(1, std::memory_order_relaxed);
@@ -128,8 +155,9 @@ void Batcher::add(const Item& item) {
                          " requests wait already: try again later, or give the batcher a longer "
                          "queue or the engine more lanes");
   }
-  while (threads_.size() < options_.threads) threads_.emplace_back([this] { work(); });
-  if (item->deadline && !watcher_.joinable()) watcher_ = std::thread([this] { watch(); });
+  // One more than lanes: while one tells callers, a lane is not kept waiting.
+  while (threads_.size() <= options_.lanes) threads_.emplace_back([this] { work(); });
+  if (item->deadline) watcher_.note(*item->deadline);
   auto group = std::ranges::find_if(groups_, [&](const Group& of) { return of.takes(*item); });
   if (group == groups_.end()) {
     group = groups_.emplace(groups_.end(), Group{item->recipe, {}});
@@ -138,12 +166,55 @@ void Batcher::add(const Item& item) {
   group->items.push_back(item);
   group->rows += rows;
   ++waiting_;
-  if (item->deadline && *item->deadline < watched_) sooner_.notify_one();
+  forget(item->times.asked);
+  has_come(rows);
+  return group;
+}
+
+// Wakes a thread for rows that have come to a group, unless one is awake for them. Under the lock.
+void Batcher::wake_for(const Group& group, std::int64_t rows) {
   // Between its first request and the one that makes it due, a group has its thread already.
-  const std::int64_t unclaimed = group->rows - (group->claims * options_.max_batch_size);
-  if (unclaimed > 0 && (unclaimed <= rows || due(*group) == Clock::time_point::min())) {
+  const std::int64_t unclaimed = group.rows - (group.claims * options_.max_batch_size);
+  if (unclaimed > 0 && (unclaimed <= rows || due(group) == Clock::time_point::min())) {
     changed_.notify_one();
   }
+}
+
+// Callers who know their answers may come back, while there is a delay to wait for them in.
+void Batcher::has_ended(std::int64_t rows) {
+  const std::scoped_lock lock(mutex_);
+  --active_;
+  running_ -= rows;
+  if (rows > 0 && options_.max_queue_delay > Clock::duration::zero()) {
+    told_.push_back({Clock::now(), rows});
+  }
+}
+
+// The last is kept, though all its callers have come back: that there were some is known.
+void Batcher::has_come(std::int64_t rows) {
+  for (auto told = told_.begin(); told != told_.end() && rows > 0; ++told) {
+    const std::int64_t known = std::min(rows, told->rows);
+    rows -= known;
+    told->rows -= known;
+  }
+  while (told_.size() > 1 && told_.front().rows == 0) told_.pop_front();
+}
+
+void Batcher::forget(Clock::time_point now) {
+  while (!told_.empty() && told_.front().at + options_.max_queue_delay <= now) told_.pop_front();
+}
+
+// The rows at which a group need not wait. Under the lock.
+std::int64_t Batcher::enough() const {
+  const auto sum = [](const auto& parts, std::int64_t start) {
+    return std::accumulate(parts.begin(), parts.end(), start,
+                           [](std::int64_t all, const auto& part) { return all + part.rows; });
+  };
+  const std::int64_t most =
+      options_.preferred.empty() ? options_.max_batch_size : options_.preferred.front();
+  if (running_ == 0 && told_.empty()) return most;  // nobody is known yet
+  const auto lanes = static_cast<std::int64_t>(options_.lanes);
+  return std::min(most, (sum(told_, sum(groups_, running_)) + lanes - 1) / lanes);
 }
 
 // The moment from which a thread may claim a batch of a group. Under the lock.
@@ -151,12 +222,12 @@ Clock::time_point Batcher::due(const Group& group) const {
   std::int64_t claimed = group.claims * options_.max_batch_size;
   const std::int64_t unclaimed = group.rows - claimed;
   if (unclaimed <= 0) return Clock::time_point::max();
-  const std::int64_t enough =
-      options_.preferred.empty() ? options_.max_batch_size : options_.preferred.front();
-  if (closed_ || unclaimed >= enough) return Clock::time_point::min();
+  if (closed_ || unclaimed >= enough()) return Clock::time_point::min();
   auto first = group.items.begin();
   for (; claimed > 0 && std::next(first) != group.items.end(); ++first) claimed -= (*first)->rows();
-  return (*first)->times.asked + options_.max_queue_delay;
+  const auto since = (*first)->times.asked;
+  // As callers are forgotten, less is enough.
+  return (told_.empty() ? since : std::min(since, told_.front().at)) + options_.max_queue_delay;
 }
 
 // A group of which a batch is due; none once all is done and closed.
@@ -164,6 +235,7 @@ Batcher::Groups::iterator Batcher::claim(std::unique_lock<std::mutex>& lock) {
   const auto asked = [](const Group& group) { return group.items.front()->times.asked; };
   while (true) {
     const auto now = Clock::now();
+    forget(now);
     auto chosen = groups_.end();
     auto next = Clock::time_point::max();
     for (auto group = groups_.begin(); group != groups_.end(); ++group) {
@@ -176,6 +248,7 @@ Batcher::Groups::iterator Batcher::claim(std::unique_lock<std::mutex>& lock) {
     }
     if (chosen != groups_.end()) {
       ++chosen->claims;
+      ++active_;
       // Somebody else has to look after what is left.
       if (groups_.size() > 1 || due(*chosen) != Clock::time_point::max()) changed_.notify_one();
       return chosen;
@@ -192,9 +265,7 @@ Batcher::Groups::iterator Batcher::claim(std::unique_lock<std::mutex>& lock) {
 
 void Batcher::leave(Groups::iterator group) noexcept {
   if (group->items.empty() && group->claims == 0) groups_.erase(group);
-  if (!closed_ || waiting_ > 0) return;
-  changed_.notify_all();
-  sooner_.notify_all();
+  if (closed_ && waiting_ == 0) changed_.notify_all();
 }
 
 BatchItems Batcher::take(Groups::iterator group, BatchItems& late) {
@@ -217,6 +288,7 @@ BatchItems Batcher::take(Groups::iterator group, BatchItems& late) {
     group->rows -= more;
     --waiting_;
   }
+  running_ += rows;
   if (!taken.empty()) ++batch_sizes_[rows];
   if (!group->items.empty()) changed_.notify_one();
   leave(group);
@@ -239,40 +311,38 @@ void Batcher::run(Groups::iterator group) {
   BatchItems items;
   BatchItems late;
   Timeline times;
-  std::exception_ptr error;
   bool is_taken = false;
   const auto taking = [&]() -> const BatchItems& {
     is_taken = true;
     return items = take(group, late);
   };
-  try {
-    runner_->run(taking, times);
-  } catch (...) {
-    error = std::current_exception();
-  }
+  const auto error = attempt(taking, times);
   if (!is_taken) static_cast<void>(taking());  // there is no lane for it, and will be none
-  if (!items.empty()) stats_.executions.fetch_add(1, std::memory_order_relaxed);
+  has_ended(rows_of(items));
+  stats_.executions.fetch_add(items.empty() ? 0 : 1, std::memory_order_relaxed);
   stats_.expired.fetch_add(late.size(), std::memory_order_relaxed);
   if (!late.empty()) tell(late, times, lateness());
-  if (error && items.size() > 1 && may_be_of_an_item(error)) {
-    for (const auto& item : items) run_alone(item);  // so that only the one at fault fails
-  } else {
+  if (!error || items.size() == 1 || !may_be_of_an_item(error)) {
     tell(items, times, error);
+    return;
+  }
+  for (const auto& item : items) {  // each alone, so that only the one at fault fails
+    const BatchItems alone = {item};
+    Timeline times_alone;
+    item->outputs.clear();
+    const auto error_alone = attempt([&]() -> const BatchItems& { return alone; }, times_alone);
+    stats_.executions.fetch_add(1, std::memory_order_relaxed);
+    tell(alone, times_alone, error_alone);
   }
 }
 
-void Batcher::run_alone(const Item& item) {
-  const BatchItems alone = {item};
-  Timeline times;
-  std::exception_ptr error;
-  item->outputs.clear();
+std::exception_ptr Batcher::attempt(const Take& take, Timeline& times) {
   try {
-    runner_->run([&]() -> const BatchItems& { return alone; }, times);
+    runner_->run(take, times);
   } catch (...) {
-    error = std::current_exception();
+    return std::current_exception();
   }
-  stats_.executions.fetch_add(1, std::memory_order_relaxed);
-  tell(alone, times, error);
+  return nullptr;
 }
 
 void Batcher::tell(const BatchItems& items, const Timeline& times,
@@ -308,44 +378,30 @@ bool Batcher::cancel(const Item& item) {
   return false;
 }
 
-// Takes those whose deadline has passed, and notes the next deadline. Under the lock.
-BatchItems Batcher::take_late(Clock::time_point now) {
+Clock::time_point Batcher::sweep(Clock::time_point now) {
   BatchItems late;
-  watched_ = Clock::time_point::max();
-  for (auto group = groups_.begin(); group != groups_.end();) {
-    const auto next = std::next(group);
-    group->items.remove_if([&](const Item& item) {
-      if (!is_late(*item, now)) {
-        if (item->deadline) watched_ = std::min(watched_, *item->deadline);
-        return false;
-      }
-      group->rows -= item->rows();
-      --waiting_;
-      late.push_back(item);
-      return true;
-    });
-    leave(group);
-    group = next;
-  }
-  return late;
-}
-
-// All threads may be busy for long when a deadline passes.
-void Batcher::watch() {
-  std::unique_lock lock(mutex_);
-  while (!closed_ || waiting_ > 0) {
-    const BatchItems late = take_late(Clock::now());
-    if (!late.empty()) {
-      lock.unlock();
-      stats_.expired.fetch_add(late.size(), std::memory_order_relaxed);
-      tell(late, {}, lateness());
-      lock.lock();
-    } else if (watched_ == Clock::time_point::max()) {
-      sooner_.wait(lock);
-    } else {
-      sooner_.wait_until(lock, watched_);
+  auto following = Clock::time_point::max();
+  {
+    const std::scoped_lock lock(mutex_);
+    for (auto group = groups_.begin(); group != groups_.end();) {
+      const auto next = std::next(group);
+      group->items.remove_if([&](const Item& item) {
+        if (!is_late(*item, now)) {
+          if (item->deadline) following = std::min(following, *item->deadline);
+          return false;
+        }
+        group->rows -= item->rows();
+        --waiting_;
+        late.push_back(item);
+        return true;
+      });
+      leave(group);
+      group = next;
     }
   }
+  stats_.expired.fetch_add(late.size(), std::memory_order_relaxed);
+  if (!late.empty()) tell(late, {}, lateness());
+  return following;
 }
 
 std::map<std::int64_t, std::uint64_t> Batcher::batch_sizes() const {
@@ -371,11 +427,10 @@ void Batcher::close() {
     const std::scoped_lock lock(mutex_);
     closed_ = true;
     threads.swap(threads_);
-    if (watcher_.joinable()) threads.push_back(std::move(watcher_));
   }
   changed_.notify_all();
-  sooner_.notify_all();
   for (auto& thread : threads) thread.join();
+  watcher_.stop();
 }
 
 }  // namespace trtfast

@@ -5,7 +5,9 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <exception>
+#include <functional>
 #include <list>
 #include <map>
 #include <memory>
@@ -16,6 +18,7 @@
 
 #include "engine/batch.h"
 #include "engine/stats.h"
+#include "engine/watcher.h"
 
 namespace trtfast {
 
@@ -24,7 +27,7 @@ struct BatcherOptions {
   Clock::duration max_queue_delay = {};       // how long a request may wait for others
   std::vector<std::int64_t> preferred = {};   // numbers of rows at which nothing is waited for
   std::optional<std::size_t> max_queue = {};  // requests that may wait; none for any number
-  std::size_t threads = 1;                    // that ask the runner
+  std::size_t lanes = 1;                      // batches that run side by side
 };
 
 /// What a batcher counts, by request but for `executions`.
@@ -38,9 +41,14 @@ struct BatcherStats : CallStats {
   void reset() noexcept;
 };
 
-/// Requests wait in groups of those that fit together. A group is run when it has the rows of a
-/// batch, or of a preferred size, or when its first request has waited for the longest time, and a
-/// lane is free: until then it grows. Of several groups, the one that waits longest is first.
+/// Requests wait in groups of those that fit together. A group is run when it has rows enough, or
+/// when its first request has waited for the longest time, and a lane is free: until then it grows.
+/// Of several groups, the one that waits longest is first.
+///
+/// Enough are the rows of a batch, or of a preferred size. Where there were others just now, a
+/// lane's share of all is enough: of the rows that wait, that run, and that were answered so lately
+/// that their callers may be about to come back. So callers who ask again and again share the lanes
+/// evenly, and a single one waits for nobody.
 class Batcher {
  public:
   using Item = std::shared_ptr<BatchItem>;
@@ -51,7 +59,8 @@ class Batcher {
   Batcher(const Batcher&) = delete;  // its threads hold its address
   Batcher& operator=(const Batcher&) = delete;
 
-  /// Waits for the outputs of a request. Safe from several threads at once.
+  /// Waits for the outputs of a request, whose batch this thread runs itself where a lane is free.
+  /// Safe from several threads at once.
   /// @throws what add() does, DeadlineExceededError, and what the run of its batch does.
   [[nodiscard]] std::vector<Tensor> infer(const Item& item);
 
@@ -77,17 +86,29 @@ class Batcher {
  private:
   struct Group;
   using Groups = std::list<Group>;
+  using Take = std::function<const BatchItems&()>;
 
+  /// Rows whose callers know their answers, and may come back.
+  struct Told {
+    Clock::time_point at;
+    std::int64_t rows;
+  };
+
+  [[nodiscard]] Groups::iterator enqueue(const Item& item);
+  void wake_for(const Group& group, std::int64_t rows);
   void work();
   [[nodiscard]] Groups::iterator claim(std::unique_lock<std::mutex>& lock);
+  [[nodiscard]] std::int64_t enough() const;
   [[nodiscard]] Clock::time_point due(const Group& group) const;
   [[nodiscard]] BatchItems take(Groups::iterator group, BatchItems& late);
   void leave(Groups::iterator group) noexcept;
   void run(Groups::iterator group);
-  void run_alone(const Item& item);
+  [[nodiscard]] std::exception_ptr attempt(const Take& take, Timeline& times);
   void tell(const BatchItems& items, const Timeline& times, const std::exception_ptr& error);
-  void watch();
-  [[nodiscard]] BatchItems take_late(Clock::time_point now);
+  void has_ended(std::int64_t rows);
+  void has_come(std::int64_t rows);
+  void forget(Clock::time_point now);
+  [[nodiscard]] Clock::time_point sweep(Clock::time_point now);
 
   std::unique_ptr<BatchRunner> runner_;
   BatcherOptions options_;
@@ -95,14 +116,15 @@ class Batcher {
   BatcherStats stats_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::condition_variable sooner_;  // than the watcher's
   Groups groups_;
   std::size_t waiting_ = 0;
+  std::int64_t running_ = 0;  // rows
+  std::size_t active_ = 0;    // threads that have claimed a batch, until it has run
+  std::deque<Told> told_;     // the oldest first
   std::map<std::int64_t, std::uint64_t> batch_sizes_;
   bool closed_ = false;
   std::vector<std::thread> threads_;
-  std::thread watcher_;  // of deadlines, once there is one
-  Clock::time_point watched_{};
+  Watcher watcher_;  // of deadlines
 };
 
 }  // namespace trtfast

@@ -39,6 +39,8 @@ class Pump:
 
     def start(self) -> None:
         """Start the thread, unless it was; of several that come at once, one does."""
+        if self._thread is not None:
+            return
         with self._lock:
             if self._thread is not None:
                 return

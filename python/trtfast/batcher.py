@@ -46,8 +46,10 @@ class Batcher(Closing):
     max_batch_size : int, optional
         Rows that a batch has at most; by default the engine's largest batch.
     max_queue_delay : float
-        Seconds that a request may wait for others where a lane is free. With 0, the default, none
-        is kept idle, and batches form only while all are busy.
+        Seconds that a request may wait for others where a lane is free. It waits only until there
+        are as many rows as are a lane's share of all that are known: that wait, that run, and that
+        were answered within these seconds, whose callers may come back. With 0, the default, no
+        lane is kept idle, and batches form only while all are busy.
     preferred_batch_sizes : sequence of int, optional
         Numbers of rows at which a batch is run without waiting for more; what waits is cut to the
         largest of them that it fills. With an engine of ``pad_to_bucket=True`` and a warmup, all
@@ -91,8 +93,7 @@ class Batcher(Closing):
             max_queue_delay=_checked("max_queue_delay", max_queue_delay) or 0.0,
             preferred=list(self._sizes),
             max_queue=max_queue,
-            # One more than there are lanes: while one tells callers, a lane is not kept waiting.
-            threads=engine._options.lanes + 1 if isinstance(engine, Engine) else 1,  # noqa: SLF001
+            lanes=engine._options.lanes if isinstance(engine, Engine) else 1,  # noqa: SLF001
         )
         # Its threads must have ended before the interpreter does.
         self._closing = weakref.finalize(self, self._core.close)
@@ -183,11 +184,7 @@ class Batcher(Closing):
         InputError, QueueFullError, ClosedError
         """
         deadline = self._deadline if deadline is None else deadline
-        return futures.begin(
-            lambda given, future: self._core.infer_async(given, future, deadline),
-            inputs,
-            self._prepare,
-        )
+        return futures.begin(self._core.infer_async, inputs, self._prepare, deadline)
 
     @overload
     def infer_images(self, images: Images, *, on_error: Literal["raise"] = "raise") -> Any: ...

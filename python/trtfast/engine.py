@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from . import _core, binding, futures
@@ -210,11 +211,8 @@ class Engine(LoadedPlan):
         ------
         InputError, QueueFullError, ClosedError
         """
-        return futures.begin(
-            lambda given, future: _core.infer_async(self._core, given, future, deadline),
-            inputs,
-            self._prepare,
-        )
+        begin = functools.partial(_core.infer_async, self._core)
+        return futures.begin(begin, inputs, self._prepare, deadline)
 
     def empty_input(self, shapes: Shapes = None) -> Any:
         """Return page-locked arrays to fill with inputs, which reach the GPU without a copy.

@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import logging
-import threading
+import functools
 import time
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from . import _core
 from ._pump import Pump
 from .errors import DeadlineExceededError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
 __all__ = ["InferenceFuture", "begin", "start_on", "start_pump"]
-
-logger = logging.getLogger("trtfast")
 
 
 class InferenceFuture(concurrent.futures.Future[Any]):
@@ -48,66 +46,76 @@ class InferenceFuture(concurrent.futures.Future[Any]):
         if not self.done():
             loop = asyncio.get_running_loop()
             waiter: asyncio.Future[None] = loop.create_future()
-            self.add_done_callback(lambda _: _wakes.add(loop, waiter))
+            port = None if self._call is None else _port_of(loop)
+            is_told_here = port is not None and self._call.tell(port.inbox)  # type: ignore[union-attr]
+            wake = _set if is_told_here else functools.partial(_call_in, loop, _set)
+            self.add_done_callback(lambda _: wake(waiter))
             try:
                 yield from waiter
-            except asyncio.CancelledError:
+            except (asyncio.CancelledError, GeneratorExit):
                 self.cancel()
+                # Others may still wait for it, when this loop does not run any more.
+                if is_told_here and not self._call.tell(None):  # type: ignore[union-attr]
+                    port.take()  # type: ignore[union-attr]
                 raise
         return self.result()
 
 
-class _Wakes:
-    """Coroutines whose futures are done: those of a loop that are done together wake together.
+class _Port:
+    """Where an event loop takes the calls that its coroutines wait for, on its own thread."""
 
-    Each message to a loop from another thread is a call of the system's.
-    """
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.inbox = _core.LoopInbox()
+        loop.add_reader(self.inbox.fileno(), self.take)
 
-    def __init__(self) -> None:
-        self._thread: int | None = None
-        self._waiting: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
-
-    def add(self, loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[None]) -> None:
-        """Wake a coroutine: at the end of the block on that block's thread, else at once."""
-        if self._thread == threading.get_ident():
-            self._waiting.setdefault(loop, []).append(waiter)
-        else:
-            _wake(loop, [waiter])
-
-    def __enter__(self) -> None:
-        self._thread = threading.get_ident()
-
-    def __exit__(self, *_: object) -> None:
-        self._thread = None
-        waiting, self._waiting = self._waiting, {}
-        for loop, waiters in waiting.items():
-            _wake(loop, waiters)
+    def take(self) -> None:
+        """Complete the futures of those that have ended."""
+        _complete(self.inbox.take())
 
 
-def _wake(loop: asyncio.AbstractEventLoop, waiters: list[asyncio.Future[None]]) -> None:
-    def wake() -> None:
-        for waiter in waiters:
-            if not waiter.done():  # it may be cancelled
-                waiter.set_result(None)
+_ports: WeakKeyDictionary[asyncio.AbstractEventLoop, _Port | None] = WeakKeyDictionary()
 
+
+def _port_of(loop: asyncio.AbstractEventLoop) -> _Port | None:
+    """Return the port of the loop that runs on this thread; None where it can watch no files."""
+    try:
+        return _ports[loop]
+    except KeyError:
+        pass
+    try:
+        port = _Port(loop)
+    except NotImplementedError:
+        port = None
+    _ports[loop] = port
+    return port
+
+
+def _set(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():  # it may be cancelled
+        waiter.set_result(None)
+
+
+def _call_in(
+    loop: asyncio.AbstractEventLoop,
+    function: Callable[[asyncio.Future[None]], None],
+    waiter: asyncio.Future[None],
+) -> None:
     with contextlib.suppress(RuntimeError):  # of a loop that is closed, where nobody waits
-        loop.call_soon_threadsafe(wake)
-
-
-_wakes = _Wakes()
+        loop.call_soon_threadsafe(function, waiter)
 
 
 def begin(
-    begin_with: Callable[[Any, InferenceFuture], _core.PendingCall | None],
+    begin_with: Callable[[Any, InferenceFuture, float | None], _core.PendingCall | None],
     inputs: Any,
     prepare: Callable[[Any], Any],
+    deadline: float | None,
 ) -> InferenceFuture:
     """Begin a call that the core runs, whose inputs may have to be prepared."""
     _pump.start()
     future = InferenceFuture()
-    call = begin_with(inputs, future)
+    call = begin_with(inputs, future, deadline)
     if call is None:
-        call = begin_with(prepare(inputs), future)
+        call = begin_with(prepare(inputs), future, deadline)
     future._call = call  # noqa: SLF001
     return future
 
@@ -138,14 +146,17 @@ def _run(future: InferenceFuture, run: Callable[[], Any], latest: float | None) 
         future.set_exception(error)
 
 
-def _complete() -> None:
+def _complete(ended: Sequence[tuple[InferenceFuture, Any, BaseException | None]]) -> None:
+    for future, results, error in ended:
+        if error is None:
+            future.set_result(results)
+        else:
+            future.set_exception(error)
+
+
+def _complete_all() -> None:
     while ended := _core.take_completed():
-        with _wakes:
-            for future, results, error in ended:
-                if error is None:
-                    future.set_result(results)
-                else:
-                    future.set_exception(error)
+        _complete(ended)
 
 
-_pump = Pump("trtfast-completions", _complete, _core.close_completions)
+_pump = Pump("trtfast-completions", _complete_all, _core.close_completions)

@@ -32,7 +32,7 @@ class BatcherOnStandin : public ServingTest {
  protected:
   static std::unique_ptr<Batcher> batcher_on(const std::shared_ptr<trtfast::Engine>& engine,
                                              std::int64_t max_batch_size) {
-    return batcher_on(engine, BatcherOptions{.max_batch_size = max_batch_size, .threads = 3});
+    return batcher_on(engine, BatcherOptions{.max_batch_size = max_batch_size, .lanes = 2});
   }
   static std::unique_ptr<Batcher> batcher_on(const std::shared_ptr<trtfast::Engine>& engine,
                                              const BatcherOptions& options) {
@@ -111,17 +111,17 @@ TEST_P(BatcherOnStandin, EachRequestGetsItsOwnRows) {
 }
 
 TEST_P(BatcherOnStandin, WhatWaitsForALaneIsOneBatch) {
-  EXPECT_EQ(batches_of({1, 1, 2, 1, 3, 1}, {.max_batch_size = 200, .threads = 2}), (Sizes{{9, 1}}));
+  EXPECT_EQ(batches_of({1, 1, 2, 1, 3, 1}, {.max_batch_size = 200, .lanes = 1}), (Sizes{{9, 1}}));
 }
 
 TEST_P(BatcherOnStandin, ABatchIsFilledInTheOrderOfArrival) {
-  EXPECT_EQ(batches_of({3, 2, 2, 4, 1}, {.max_batch_size = 4, .threads = 1}),
+  EXPECT_EQ(batches_of({3, 2, 2, 4, 1}, {.max_batch_size = 4, .lanes = 1}),
             (Sizes{{1, 1}, {3, 1}, {4, 2}}));
 }
 
 TEST_P(BatcherOnStandin, WhatWaitsIsCutToPreferredSizes) {
   EXPECT_EQ(
-      batches_of({1, 1, 1, 1, 1, 1, 1}, {.max_batch_size = 100, .preferred = {4, 2}, .threads = 1}),
+      batches_of({1, 1, 1, 1, 1, 1, 1}, {.max_batch_size = 100, .preferred = {4, 2}, .lanes = 1}),
       (Sizes{{1, 1}, {2, 1}, {4, 1}}));
 }
 
@@ -162,7 +162,7 @@ TEST_P(BatcherOnStandin, ShapesThatDifferAreBatchedApart) {
                  {profile("x", {1, 1}, {2, 2}, {20, 20})}),
            1);
   const auto batcher = batcher_on(
-      engine, {.max_batch_size = 2, .max_queue_delay = std::chrono::hours(1), .threads = 2});
+      engine, {.max_batch_size = 2, .max_queue_delay = std::chrono::hours(1), .lanes = 1});
   const Values wide = {1, 2, 3};
   const Values narrow = {4};
   Outcomes outcomes;

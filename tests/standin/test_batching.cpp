@@ -52,8 +52,11 @@ class Echo final : public trtfast::BatchRunner {
       whole.insert(whole.end(), values, values + item->rows());
     }
     {
-      const std::scoped_lock lock(mutex_);
+      std::unique_lock lock(mutex_);
       batches_.push_back(whole);
+      thread_ = std::this_thread::get_id();
+      changed_.notify_all();
+      changed_.wait(lock, [this] { return may_end_; });
     }
     if (std::ranges::find(whole, kPoison) != whole.end()) throw InputError("poison");
     trtfast::deal(shares, "y", reinterpret_cast<const std::byte*>(whole.data()),
@@ -61,10 +64,26 @@ class Echo final : public trtfast::BatchRunner {
                   trtfast::cuda::Wait::kBlock);
   }
 
+  /// That ran a batch last.
+  [[nodiscard]] std::thread::id last_thread() const {
+    const std::scoped_lock lock(mutex_);
+    return thread_;
+  }
   void set_open(bool open) {
     const std::scoped_lock lock(mutex_);
     open_ = open;
     changed_.notify_all();
+  }
+  /// Whether batches that have begun may end.
+  void let_end(bool may_end) {
+    const std::scoped_lock lock(mutex_);
+    may_end_ = may_end;
+    changed_.notify_all();
+  }
+  /// Waits until so many batches have begun.
+  void wait_until_begun(std::size_t batches) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return batches_.size() >= batches; });
   }
   /// Waits until threads have come to run a batch.
   void wait_for(std::size_t arrived) {
@@ -81,7 +100,9 @@ class Echo final : public trtfast::BatchRunner {
   std::condition_variable changed_;
   std::size_t arrived_ = 0;
   bool open_ = true;
+  bool may_end_ = true;
   std::vector<Values> batches_;
+  std::thread::id thread_;
 };
 
 /// A batcher, what runs its batches, and what its requests were told.
@@ -120,6 +141,64 @@ TEST(Batching, ARequestAloneIsRunAtOnce) {
   EXPECT_EQ(batching.echo->batches(), (Rows{{1}}));
 }
 
+TEST(Batching, ACallerWhoIsKnownToBeAloneWaitsForNobody) {
+  Batching batching({.max_batch_size = 8, .max_queue_delay = milliseconds(500)});
+  const auto begin = Clock::now();
+  for (std::size_t call = 1; call <= 10; ++call) {
+    batching.add({static_cast<float>(call)});
+    batching.outcomes.wait(call);
+  }
+  EXPECT_GE(Clock::now() - begin, milliseconds(500)) << "the first did not wait for others";
+  EXPECT_LT(Clock::now() - begin, milliseconds(1000));
+  EXPECT_EQ(batching.echo->batches().size(), 10U);
+}
+
+TEST(Batching, ARequestThatIsWaitedForIsRunByItsOwnThread) {
+  Batching batching({.max_batch_size = 8});
+  const Values value = {1};
+  const auto item = std::make_shared<BatchItem>();
+  item->inputs = {view(value, {1})};
+  const auto outputs = batching.batcher->infer(item);
+  EXPECT_EQ(outputs.at(0).shape, (Shape{1}));
+  EXPECT_EQ(batching.echo->last_thread(), std::this_thread::get_id());
+}
+
+TEST(Batching, LanesShareWhatIsKnownEvenly) {
+  Batching batching({.max_batch_size = 8, .max_queue_delay = hours(1), .lanes = 3});
+  batching.echo->let_end(false);
+  batching.add({1, 2, 3, 4, 5, 6, 7, 8});
+  batching.echo->wait_until_begun(1);
+  for (const float value : {9.0F, 10.0F, 11.0F}) batching.add({value});
+  EXPECT_EQ(batching.batcher->waiting(), 3U);
+  batching.add({12});  // of 12 rows, 4 are a lane's share
+  batching.echo->wait_until_begun(2);
+  EXPECT_EQ(batching.echo->batches().at(1), (Values{9, 10, 11, 12}));
+  batching.echo->let_end(true);
+}
+
+TEST(Batching, CallersWhoWereAnsweredAreWaitedFor) {
+  Batching batching({.max_batch_size = 3, .max_queue_delay = hours(1), .lanes = 1});
+  batching.add({1, 2, 3});
+  batching.outcomes.wait(1);
+  batching.add({4});
+  batching.add({5});
+  EXPECT_EQ(batching.batcher->waiting(), 2U);
+  batching.add({6});
+  batching.outcomes.wait(4);
+  EXPECT_EQ(batching.echo->batches(), (Rows{{1, 2, 3}, {4, 5, 6}}));
+}
+
+TEST(Batching, ButNoLongerThanTheDelay) {
+  Batching batching({.max_batch_size = 3, .max_queue_delay = milliseconds(40)});
+  batching.add({1, 2, 3});
+  batching.outcomes.wait(1);
+  const auto begin = Clock::now();
+  batching.add({4});
+  batching.outcomes.wait(2);
+  EXPECT_LE(Clock::now() - begin, milliseconds(400));
+  EXPECT_EQ(batching.echo->batches(), (Rows{{1, 2, 3}, {4}}));
+}
+
 TEST(Batching, AFullBatchWaitsForNothing) {
   Batching batching({.max_batch_size = 3, .max_queue_delay = hours(1)});
   batching.add({1});
@@ -149,7 +228,7 @@ TEST(Batching, ARequestWaitsForOthersNoLongerThanTheDelay) {
 }
 
 TEST(Batching, ABatchGrowsUntilItIsRun) {
-  Batching batching({.max_batch_size = 3, .threads = 2});
+  Batching batching({.max_batch_size = 3, .lanes = 1});
   batching.echo->set_open(false);
   batching.add({1});
   batching.echo->wait_for(1);
@@ -247,7 +326,7 @@ TEST(Batching, WhatIsTooLateAsItsBatchBeginsIsNotRun) {
 }
 
 TEST(Batching, ClosingAnswersWhatWaitsAndRefusesTheRest) {
-  Batching batching({.max_batch_size = 2, .max_queue_delay = hours(1), .threads = 2});
+  Batching batching({.max_batch_size = 2, .max_queue_delay = hours(1), .lanes = 1});
   for (const Values& values : Rows{{1}, {2, 3}, {4}}) batching.add(values);
   batching.batcher->close();
   EXPECT_EQ(batching.told({1}), "{ 1 }");

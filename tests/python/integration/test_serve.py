@@ -304,7 +304,7 @@ def test_metrics(triton: Any, kind: str, server: Server) -> None:
     spent = [grown(f"{part}_duration_us") for part in parts]
     assert min(spent) >= 0
     assert sum(spent) == pytest.approx(grown("request_duration_us"), rel=0.01, abs=10)
-    assert grown("queue_duration_us") >= 2 * 1500  # of the delay of 2 ms that each waited
+    assert grown("queue_duration_us") >= 1500  # of the delay of 2 ms that the first waited
 
 
 def test_wrong_usage(trt: Command, dense: Path) -> None:

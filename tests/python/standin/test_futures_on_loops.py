@@ -1,0 +1,105 @@
+"""Futures that coroutines wait for: who completes them, and when their loop ends first."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+import uvloop
+
+import trtfast
+from fake_gpu import FakeGpu, answer, rows
+
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(params=LOOPS)
+def loop(request: pytest.FixtureRequest) -> Any:
+    loop = LOOPS[request.param]()
+    yield loop
+    loop.close()
+
+
+def test_a_loop_completes_what_its_coroutines_wait_for(
+    gpu: FakeGpu, narrow: trtfast.Engine, loop: asyncio.AbstractEventLoop
+) -> None:
+    completed: list[threading.Thread] = []
+
+    async def ask(gate: Any) -> Any:
+        future = _behind(gate, narrow)
+        future.add_done_callback(lambda _: completed.append(threading.current_thread()))
+        loop.call_later(0.02, gate.open)
+        return await future
+
+    with gpu.gate() as gate:
+        np.testing.assert_array_equal(loop.run_until_complete(ask(gate)), answer(rows(4)))
+    assert completed == [threading.current_thread()]
+
+
+def test_a_thread_may_wait_for_the_same_future(
+    gpu: FakeGpu, narrow: trtfast.Engine, loop: asyncio.AbstractEventLoop
+) -> None:
+    async def ask(gate: Any) -> tuple[Any, Any, Any]:
+        future = _behind(gate, narrow)
+        loop.call_later(0.02, gate.open)
+        return await asyncio.gather(
+            asyncio.ensure_future(_wait(future)),
+            loop.run_in_executor(None, future.result, 60),
+            asyncio.ensure_future(_wait(future)),
+        )
+
+    with gpu.gate() as gate:
+        for found in loop.run_until_complete(ask(gate)):
+            np.testing.assert_array_equal(found, answer(rows(4)))
+
+
+@pytest.mark.parametrize("opened", ["before", "after"])
+def test_a_call_outlives_the_loop_that_gave_it_up(
+    gpu: FakeGpu, narrow: trtfast.Engine, loop: asyncio.AbstractEventLoop, opened: str
+) -> None:
+    async def give_up(gate: Any) -> Any:
+        future = narrow.infer_async(gate.held(rows(4)))
+        task = asyncio.ensure_future(_wait(future))
+        await asyncio.sleep(0)
+        gate.wait()
+        if opened == "before":  # the call ends, and the loop has not taken it yet
+            gate.open()
+            narrow.infer(rows(1))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return future
+
+    with gpu.gate() as gate:
+        future = loop.run_until_complete(give_up(gate))
+        loop.close()
+        if opened == "after":
+            gate.open()
+        assert future.result(60).shape == (4, 2)
+
+
+def test_a_loop_that_can_watch_no_files(gpu: FakeGpu, narrow: trtfast.Engine) -> None:
+    async def ask(gate: Any) -> Any:
+        future = _behind(gate, narrow)
+        asyncio.get_running_loop().call_later(0.02, gate.open)
+        return await future
+
+    loop = asyncio.new_event_loop()
+    with gpu.gate() as gate, mock.patch.object(loop, "add_reader", side_effect=NotImplementedError):
+        np.testing.assert_array_equal(loop.run_until_complete(ask(gate)), answer(rows(4)))
+    loop.close()
+
+
+def _behind(gate: Any, narrow: trtfast.Engine) -> trtfast.InferenceFuture:
+    """Begin a call that is held up by another."""
+    narrow.infer_async(gate.held(rows(3)))
+    gate.wait()
+    return narrow.infer_async(rows(4))
+
+
+async def _wait(future: Any) -> Any:
+    return await future
