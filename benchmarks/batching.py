@@ -36,6 +36,7 @@ from batchers import CONTENDERS, Ask, Contender, Plan, Rows, batching, nothing
 from concurrency import run_threads
 from environment import clocks, describe, host
 from measure import Row, failure, quiet_gc, summary
+from trtfast import binding
 from trtfast.cli.models import load_model
 
 IN_FLIGHT = (1, 16, 64, 256)
@@ -258,23 +259,37 @@ def installed(contender: str) -> bool:
     return needed is None or importlib.util.find_spec(needed) is not None
 
 
+def exported(name: str, folder: Path) -> Path:
+    """Export a model, unless the folder has it."""
+    onnx = folder / f"{name}.onnx"
+    if not onnx.exists():
+        model = load_model(name)
+        trtfast.export(model.module, model.sample, onnx)
+    return onnx
+
+
+def built(name: str, folder: Path, limit: int) -> Path:
+    """Export and build a model for the sizes of batches, unless the folder has it."""
+    plan = folder / f"{name}.batching{limit}.engine"
+    if not plan.exists():
+        trtfast.build(exported(name, folder), plan, precision="fp16", buckets=sizes_to(limit))
+    return plan
+
+
+def sizes_to(limit: int) -> list[int]:
+    return [1 << power for power in range(limit.bit_length())]
+
+
 def open_engine(
     name: str, folder: Path, options: argparse.Namespace, stack: ExitStack
 ) -> tuple[trtfast.InferenceEngine, int]:
-    """Export and build a model unless the folder has it, and open it; return its lanes too."""
-    model = load_model(name)
-    onnx = folder / f"{name}.onnx"
-    if not onnx.exists():
-        trtfast.export(model.module, model.sample, onnx)
+    """Open the engine of a model; return its lanes too."""
     if options.reference:
-        return stack.enter_context(trtfast.ReferenceEngine(onnx)), 1
-    sizes = [1 << power for power in range(options.limit.bit_length())]
-    plan = folder / f"{name}.batching{options.limit}.engine"
-    if not plan.exists():
-        trtfast.build(onnx, plan, precision="fp16", buckets=sizes)
+        return stack.enter_context(trtfast.ReferenceEngine(exported(name, folder))), 1
+    plan = built(name, folder, options.limit)
     engine = trtfast.Engine(plan, lanes=options.lanes, wait=options.wait, pad_to_bucket=True)
     stack.enter_context(engine)
-    engine.warmup([(size, 3, *model.preprocess.size) for size in sizes])
+    engine.warmup([binding.with_batch(engine.inputs, size) for size in sizes_to(options.limit)])
     return engine, options.lanes
 
 
