@@ -6,10 +6,11 @@
         --in-flight 1 16 --output rehearsal.json
 
 trtfast's Batcher stands against a loop that queues and stacks in Python, and against the batching
-of Ray Serve and of LitServe, where they are installed, on the same engine, in turns. Each answer is
-a row's; the first of each caller is compared with that of the engine alone.
+of Ray Serve and of LitServe, where they are installed, on the same engine, in turns. A first round,
+that is not timed, compares every answer with that of its row from the engine alone.
 
-The file is written after each number in flight. The exit status is 1 if something failed.
+The file is written after each number in flight. The exit status is 1 if something failed, or an
+answer was another's.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from batchers import CONTENDERS, Ask, Contender, Plan, Rows, batching, nothing
 from concurrency import run_threads
 from environment import clocks, describe, host
 from measure import Row, failure, quiet_gc, summary
+from trtfast import binding
 from trtfast.cli.models import load_model
 
 IN_FLIGHT = (1, 16, 64, 256)
@@ -45,24 +47,27 @@ NEEDS = {"ray-serve-batch": "ray", "litserve-batching": "litserve"}
 DIFFERENT = 64  # rows
 
 
-Run = Callable[[float, "Taken", bool], "Counter[int]"]
+Run = Callable[[float, "Taken"], "Counter[int]"]
 
 
 class Taken:
-    """What callers saw: when each call of a round ended, and how long it took."""
+    """What callers saw: how long each call of a round took; and where asked, whose answer it gave.
 
-    def __init__(self) -> None:
+    ``answers`` has the number of the row that was given, and the answer, to be checked when the
+    clock has stopped.
+    """
+
+    def __init__(self, answers: list[tuple[int, Any]] | None = None) -> None:
         self.times: list[float] = []
+        self.answers = answers
         self.seconds = 0.0
         self.cpu = 0.0
-        self.wrong = 0
 
     def row(self) -> Row:
         count = len(self.times)
         return {
             "throughput": count / self.seconds,
             "cpu": self.cpu / count,
-            "wrong": self.wrong,
             **summary(self.times),
         }
 
@@ -103,7 +108,7 @@ class Bench:
         """Return the CPU time that the same batches take in plain calls, over their rows."""
         rows = sum(size * count for size, count in sizes.items())
         known = {size: self.alone(self._measured(size))["cpu_per_row"] for size in sizes}
-        return sum(size * count * known[size] for size, count in sizes.items()) / rows
+        return float(sum(size * count * known[size] for size, count in sizes.items()) / rows)
 
     def _measured(self, size: int) -> int:
         """Return the next power of two, for which there are kernels and a graph of their own."""
@@ -121,23 +126,21 @@ class Bench:
 
 
 def ask_from_asyncio(
-    bench: Bench, contender: Contender, in_flight: int, seconds: float, taken: Taken, check: bool
+    bench: Bench, contender: Contender, in_flight: int, seconds: float, taken: Taken
 ) -> Counter[int]:
     """Keep so many requests under way from one event loop; return the sizes of their batches."""
-    plan = bench.plan()
+    plan, answers = bench.plan(), taken.answers
 
     async def call(ask: Ask, index: int, start: float, end: float) -> None:
         row = bench.rows[index]
-        now, is_first, clock = time.perf_counter(), check, time.perf_counter
+        now, clock = time.perf_counter(), time.perf_counter
         while now < end:
             before, answer = now, await ask(row)
             now = clock()
             if before >= start:
                 taken.times.append(now - before)
-            if is_first:
-                is_first = False
-                taken.wrong += not bench.is_right(index, answer)
-                now = clock()
+            if answers is not None:
+                answers.append((index, answer))
 
     async def run() -> None:
         async with contender(plan) as ask:
@@ -156,11 +159,9 @@ def ask_from_asyncio(
     return plan.sizes
 
 
-def ask_from_threads(
-    bench: Bench, in_flight: int, seconds: float, taken: Taken, check: bool
-) -> Counter[int]:
+def ask_from_threads(bench: Bench, in_flight: int, seconds: float, taken: Taken) -> Counter[int]:
     """Let so many threads call the batcher again and again."""
-    plan = bench.plan()
+    plan, answers = bench.plan(), taken.answers
     errors: list[BaseException] = []
     times: list[list[float]] = [[] for _ in range(in_flight)]
     go = threading.Event()
@@ -173,16 +174,14 @@ def ask_from_threads(
             try:
                 go.wait()
                 start = clock() + SETTLE
-                end, now, is_first = start + seconds, clock(), check
+                end, now = start + seconds, clock()
                 while now < end:
                     before, answer = now, batcher.infer(row)
                     now = clock()
                     if before >= start:
                         taken_here.append(now - before)
-                    if is_first:
-                        is_first = False
-                        taken.wrong += not bench.is_right(index, answer)
-                        now = clock()
+                    if answers is not None:
+                        answers.append((index, answer))
             except BaseException as error:
                 errors.append(error)
 
@@ -209,29 +208,32 @@ def measure(bench: Bench, name: str, in_flight: int) -> Iterator[Row]:
     alone = bench.alone(rows)
     yield {"id": f"{prefix}/engine-alone", "batch": rows, **alone}
     runs: dict[str, Run] = {
-        contender: lambda seconds, taken, check, make=make: ask_from_asyncio(  # type: ignore[misc]
-            bench, make, in_flight, seconds, taken, check
+        contender: lambda seconds, taken, make=make: ask_from_asyncio(  # type: ignore[misc]
+            bench, make, in_flight, seconds, taken
         )
         for contender, make in ({"callers-alone": nothing} | CONTENDERS).items()
         if installed(contender)
     }
-    runs["batcher-threads"] = lambda seconds, taken, check: ask_from_threads(
-        bench, in_flight, seconds, taken, check
+    runs["batcher-threads"] = lambda seconds, taken: ask_from_threads(
+        bench, in_flight, seconds, taken
     )
     found = {contender: Taken() for contender in runs}
     sizes: dict[str, Counter[int]] = {contender: Counter() for contender in runs}
+    checks: dict[str, Row] = {}
     quiet_gc()
-    for turn in range(ROUNDS):
+    for turn in range(1 + ROUNDS):
         for contender, run in list(runs.items()):
             try:
-                check = turn == 0 and contender != "callers-alone"
-                sizes[contender] += run(options.seconds / ROUNDS, found[contender], check)
+                if turn:
+                    sizes[contender] += run(options.seconds / ROUNDS, found[contender])
+                elif contender != "callers-alone":
+                    checks[contender] = check(bench, run)
             except Exception:  # noqa: PERF203
                 yield failure(f"{prefix}/{contender}")
                 del runs[contender]
     callers = found["callers-alone"].row()["cpu"]
     for contender in runs:
-        row = {"id": f"{prefix}/{contender}", **found[contender].row()}
+        row = {"id": f"{prefix}/{contender}", **found[contender].row(), **checks.get(contender, {})}
         if contender != "callers-alone":
             row["of_best"] = row["throughput"] / alone["rows_per_second"]
             # What the callers must wait at least where more are under way than fit the lanes.
@@ -244,28 +246,50 @@ def measure(bench: Bench, name: str, in_flight: int) -> Iterator[Row]:
         yield row
 
 
+def check(bench: Bench, run: Run) -> Row:
+    """Run a round that is not timed, and count the answers that are not their rows'."""
+    answers: list[tuple[int, Any]] = []
+    run(bench.options.seconds / ROUNDS, Taken(answers))
+    wrong = sum(not bench.is_right(index, answer) for index, answer in answers)
+    return {"checked": len(answers), "wrong": wrong}
+
+
 def installed(contender: str) -> bool:
     needed = NEEDS.get(contender)
     return needed is None or importlib.util.find_spec(needed) is not None
 
 
+def exported(name: str, folder: Path) -> Path:
+    """Export a model, unless the folder has it."""
+    onnx = folder / f"{name}.onnx"
+    if not onnx.exists():
+        model = load_model(name)
+        trtfast.export(model.module, model.sample, onnx)
+    return onnx
+
+
+def built(name: str, folder: Path, limit: int) -> Path:
+    """Export and build a model for the sizes of batches, unless the folder has it."""
+    plan = folder / f"{name}.batching{limit}.engine"
+    if not plan.exists():
+        trtfast.build(exported(name, folder), plan, precision="fp16", buckets=sizes_to(limit))
+    return plan
+
+
+def sizes_to(limit: int) -> list[int]:
+    return [1 << power for power in range(limit.bit_length())]
+
+
 def open_engine(
     name: str, folder: Path, options: argparse.Namespace, stack: ExitStack
 ) -> tuple[trtfast.InferenceEngine, int]:
-    """Export and build a model unless the folder has it, and open it; return its lanes too."""
-    model = load_model(name)
-    onnx = folder / f"{name}.onnx"
-    if not onnx.exists():
-        trtfast.export(model.module, model.sample, onnx)
+    """Open the engine of a model; return its lanes too."""
     if options.reference:
-        return stack.enter_context(trtfast.ReferenceEngine(onnx)), 1
-    sizes = [1 << power for power in range(options.limit.bit_length())]
-    plan = folder / f"{name}.batching{options.limit}.engine"
-    if not plan.exists():
-        trtfast.build(onnx, plan, precision="fp16", buckets=sizes)
+        return stack.enter_context(trtfast.ReferenceEngine(exported(name, folder))), 1
+    plan = built(name, folder, options.limit)
     engine = trtfast.Engine(plan, lanes=options.lanes, wait=options.wait, pad_to_bucket=True)
     stack.enter_context(engine)
-    engine.warmup([(size, 3, *model.preprocess.size) for size in sizes])
+    engine.warmup([binding.with_batch(engine.inputs, size) for size in sizes_to(options.limit)])
     return engine, options.lanes
 
 
@@ -276,7 +300,7 @@ def told(row: Row) -> str:
     text += f" p50 {row['median'] * 1e3:8.3f} ms p99 {row['p99'] * 1e3:8.3f} ms"
     if "of_best" in row:
         text += f" of best {row['of_best']:.2f}, CPU {row['cpu_of_batching'] * 1e6:7.1f} µs"
-        text += f", wrong {row['wrong']}"
+        text += f", wrong {row['wrong']} of {row['checked']}"
     return text
 
 

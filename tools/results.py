@@ -35,7 +35,8 @@ do they come? Below is what `benchmarks/tables.py` recorded, by way of
   give.
 - TensorRT-RTX up to 1.6 does not list the H100. There its float32 convolutions can be wrong, from
   run to run or from batch to batch, which `trtfast.verify` finds: see the lists below the tables.
-  Float16 and bfloat16 give one result.
+  Float16 and bfloat16 gave one result here, and beside other work on the GPU small batches in
+  float16 are [rarely wrong](troubleshooting.md#rarely-wrong-on-a-gpu-that-is-not-listed).
 - What float16 costs in confidence is its rounding of logits: EfficientNet's of about 12 move by
   0.04, in PyTorch as in the engine, and by that much a close contest moves. Where that matters, a
   bisection finds [what to keep in float32](howto/keep-float32.md).
