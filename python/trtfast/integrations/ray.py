@@ -23,6 +23,7 @@ from .. import backend as backends
 from ..batcher import Batcher
 from ..errors import CudaError, Error, UnsupportedDeviceError
 from ..pipeline import PLANS, load
+from ..statuses import HTTP_STATUS
 from . import http
 
 try:
@@ -198,7 +199,7 @@ class Replica:
             given = await http.read(request, self._batcher.inputs)
             run = self.infer_images if given.is_image else self
             return http.response(given, await run(given.inputs), self._batcher.outputs)
-        except tuple(http.STATUS) as error:
+        except tuple(HTTP_STATUS) as error:
             return http.refusal(error)
 
     async def _ended(self, future: InferenceFuture) -> Any:
