@@ -17,6 +17,7 @@ import litserve
 from fastapi import HTTPException
 
 import trtfast
+from trtfast.statuses import HTTP_STATUS
 
 
 class Classifier(litserve.LitAPI):  # type: ignore[misc]
@@ -33,8 +34,8 @@ class Classifier(litserve.LitAPI):  # type: ignore[misc]
     async def predict(self, image: bytes) -> Any:  # noqa: D102
         try:
             return await self.batcher.infer_images_async([image])
-        except trtfast.InputError as error:
-            raise HTTPException(400, str(error)) from error
+        except tuple(HTTP_STATUS) as error:
+            raise HTTPException(HTTP_STATUS[type(error)], str(error)) from error
 
     async def encode_response(self, logits: Any) -> Any:  # noqa: D102
         return [vars(found) for found in trtfast.top_k(logits[0], k=3)]

@@ -19,13 +19,9 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 import trtfast
+from trtfast.statuses import HTTP_STATUS
 
 PREPROCESS = trtfast.Preprocess()  # to 224x224, with ImageNet's mean and deviation
-STATUS: dict[type[Exception], int] = {
-    trtfast.InputError: 400,
-    trtfast.QueueFullError: 429,
-    trtfast.DeadlineExceededError: 429,
-}
 
 
 def make_app(
@@ -39,10 +35,10 @@ def make_app(
         batcher.close()  # answers the requests that wait
 
     async def refuse(_: Request, error: Exception) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, STATUS[type(error)])
+        return JSONResponse({"detail": str(error)}, HTTP_STATUS[type(error)])
 
     app = FastAPI(title="trtfast", lifespan=lifespan)
-    for kind in STATUS:
+    for kind in HTTP_STATUS:
         app.add_exception_handler(kind, refuse)
 
     @app.post("/classify")

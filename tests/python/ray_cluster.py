@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import secrets
 import socket
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic, sleep
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 import ray
+from prometheus_client.parser import text_string_to_metric_families
 from ray import serve
 from ray.util import list_named_actors
 
@@ -22,6 +25,7 @@ QUIET = {
     # Load is told of by replicas, and often.
     "RAY_SERVE_COLLECT_AUTOSCALING_METRICS_ON_HANDLE": "0",
     "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.1",
+    "RAY_metrics_report_interval_ms": "500",  # rather than ten seconds
 }
 
 
@@ -88,6 +92,20 @@ def stats_of(handle: serve.handle.DeploymentHandle, count: int) -> dict[str, dic
         return len(found) == count
 
     until(all_told)
+    return found
+
+
+def metrics(application: str) -> dict[str, dict[tuple[str, str | None], float]]:
+    """Return what Prometheus reads: of each replica, by name and reason."""
+    (node,) = ray.nodes()
+    with urlopen(f"http://127.0.0.1:{node['MetricsExportPort']}/metrics") as got:
+        lines = got.read().decode().splitlines()
+    ours = "\n".join(line for line in lines if line.startswith("ray_nv_inference_"))
+    found: dict[str, dict[tuple[str, str | None], float]] = defaultdict(dict)
+    for family in text_string_to_metric_families(ours):
+        for name, labels, value, *_ in family.samples:
+            if labels["application"] == application:
+                found[labels["replica"]][name.removeprefix("ray_"), labels.get("reason")] = value
     return found
 
 

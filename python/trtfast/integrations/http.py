@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from starlette.responses import JSONResponse, Response
 
-from ..errors import DeadlineExceededError, InputError, QueueFullError
+from ..errors import InputError
+from ..statuses import HTTP_STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,13 +21,8 @@ if TYPE_CHECKING:
 
     from ..spec import Array, Inputs, Outputs, TensorSpec
 
-__all__ = ["STATUS", "Given", "read", "refusal", "response"]
+__all__ = ["Given", "read", "refusal", "response"]
 
-STATUS: dict[type[Exception], int] = {
-    InputError: 400,
-    QueueFullError: 503,
-    DeadlineExceededError: 504,
-}
 _NPY = "application/x-npy"
 _EXPECTED = (
     "expected numbers in JSON, in lists for the one input or in an object by the names of all; or "
@@ -75,7 +71,7 @@ def response(given: Given, outputs: Outputs, specs: Sequence[TensorSpec]) -> Res
 
 def refusal(error: Exception) -> Response:
     """Say why there is no answer."""
-    return JSONResponse({"detail": str(error)}, STATUS[type(error)])
+    return JSONResponse({"detail": str(error)}, HTTP_STATUS[type(error)])
 
 
 def _of_npy(body: bytes) -> Array:

@@ -21,12 +21,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .. import backend as backends
 from ..batcher import Batcher
+from ..counts import FAILURES, TOLD, Counts
 from ..errors import CudaError, Error, UnsupportedDeviceError
 from ..pipeline import PLANS, load
+from ..statuses import HTTP_STATUS
 from . import http
 
 try:
     from ray import serve
+    from ray.serve.metrics import Gauge
     from starlette.requests import Request
 except ImportError as error:
     raise Error(
@@ -154,8 +157,8 @@ class Replica:
 
     Through a handle, ``handle.remote(inputs)`` runs arrays, of one row or several,
     ``handle.infer_images.remote(images)`` images, and ``handle.stats.remote()`` is what one of the
-    replicas has counted. Errors are trtfast's own. Over HTTP a POST has the inputs in JSON or as
-    ``.npy``, or is an image.
+    replicas has counted, which is among Ray's metrics too. Errors are trtfast's own. Over HTTP a
+    POST has the inputs in JSON or as ``.npy``, or is an image.
     """
 
     def __init__(self, settings: _Settings) -> None:
@@ -164,6 +167,11 @@ class Replica:
         engine = self._held.enter_context(_open(settings))
         self._batcher = self._held.enter_context(Batcher(engine, **settings.batching))
         self._batcher.warmup()
+        # As counters they would be written with the ending _total, which Triton's names have not.
+        self._gauges = {
+            name: Gauge(name, told, ("reason",) if name == FAILURES else None)
+            for name, told in TOLD.items()
+        }
 
     async def __call__(self, inputs: Any, *, deadline: float | None = None) -> Any:
         """Run arrays in a batch with those of others.
@@ -189,7 +197,12 @@ class Replica:
         return {"replica": replica, **dataclasses.asdict(self._batcher.stats())}
 
     def check_health(self) -> None:
-        """Fail once CUDA has: after that, no call of the process can be trusted."""
+        """Fail once CUDA has: after that, no call of the process can be trusted.
+
+        Ray asks every few seconds, and is told then of what the batcher has counted.
+        """
+        for name, reason, value in Counts.of(self._batcher.stats()).samples():
+            self._gauges[name].set(value, {"reason": reason} if reason else None)
         if self._fault is not None:
             raise self._fault
 
@@ -198,7 +211,7 @@ class Replica:
             given = await http.read(request, self._batcher.inputs)
             run = self.infer_images if given.is_image else self
             return http.response(given, await run(given.inputs), self._batcher.outputs)
-        except tuple(http.STATUS) as error:
+        except tuple(HTTP_STATUS) as error:
             return http.refusal(error)
 
     async def _ended(self, future: InferenceFuture) -> Any:

@@ -12,9 +12,9 @@ from kserve.errors import InvalidInput, ModelNotFound, ModelNotReady
 from kserve.model import InferenceModel
 from kserve.protocol.infer_type import to_http_parameters
 
+from ..counts import Counts
 from ..errors import InputError
 from . import tensors
-from .counts import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -18,7 +18,7 @@ from .model import VERSION
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from .counts import Counts
+    from ..counts import Counts
     from .model import ServedModel
 
 __all__ = ["Models", "Plane"]

@@ -33,6 +33,8 @@ __all__ = ["Rest"]
 
 _PATIENCE = 1.0  # seconds for the rest of a request to arrive, once the server drains
 
+_UNWATCHED = 0.005  # seconds that a request waits before anybody looks whether its client is there
+
 _KEEP_ALIVE = 65  # seconds; longer than proxies and pools of clients keep what they do not use
 
 
@@ -129,14 +131,20 @@ class _Requests:
         assert task is not None
         length = dict(scope["headers"]).get(b"content-length", b"0")
         received = 0
+        has_arrived = False
 
         async def counted() -> Message:
-            nonlocal received
+            nonlocal received, has_arrived
+            if has_arrived:  # all that can come is that the client leaves
+                return await receive()
             self._arriving.add(task)
             try:
                 message = await receive()
             finally:
                 self._arriving.discard(task)
+            if message["type"] == "http.disconnect":
+                raise _ClientLeft
+            has_arrived = not message.get("more_body", False)
             received += len(message.get("body", b""))
             if received > self._most:
                 raise _TooLong
@@ -150,6 +158,8 @@ class _Requests:
         except _TooLong:
             told = f"the request is longer than {self._most} bytes: send fewer rows at a time"
             await _refusal(413, told)(scope, receive, send)
+        except _ClientLeft:
+            pass  # there is nobody to answer
         except asyncio.CancelledError:
             if task not in self._given_up:
                 raise
@@ -160,6 +170,53 @@ class _Requests:
 
 class _TooLong(BaseException):
     """A body is too long; no handler of an application's answers it."""
+
+
+class _ClientLeft(BaseException):
+    """The connection of a request was closed before it was answered."""
+
+
+class _Watched:
+    """What a request's task does within is cancelled when the client leaves.
+
+    A task that watches costs twice what a timer does, so only requests that wait get one.
+
+    Parameters
+    ----------
+    receive : Receive
+        Of a request that has arrived.
+
+    Raises
+    ------
+    _ClientLeft
+        Where the task was cancelled so.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._watcher: asyncio.Task[None] | None = None
+        self._has_left = False
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._timer = asyncio.get_running_loop().call_later(_UNWATCHED, self._watch, task)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self._has_left and kind is asyncio.CancelledError:
+            raise _ClientLeft
+
+    def _watch(self, task: asyncio.Task[Any]) -> None:
+        self._watcher = asyncio.create_task(self._cancel_when_left(task))
+
+    async def _cancel_when_left(self, task: asyncio.Task[Any]) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._has_left = True
+        task.cancel()
 
 
 def _app(plane: Plane, repository: Models, registry: CollectorRegistry) -> FastAPI:
@@ -173,7 +230,8 @@ def _app(plane: Plane, repository: Models, registry: CollectorRegistry) -> FastA
         model = await plane.get_model(name)
         body = await request.body()
         asked = codec.read(body, request.headers.get(codec.HEADER_LENGTH), name)
-        answer, _ = await model(asked)
+        with _Watched(request.receive):
+            answer, _ = await model(asked)
         content, headers = codec.written(asked, answer)
         return Response(content, headers=headers)
 

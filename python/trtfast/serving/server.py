@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import Error
-from .counts import registry_of
+from .metrics import registry_of
 from .model import ServedModel
 from .repository import Models, Plane
 from .rest import Rest

@@ -8,17 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import grpc
 from kserve.errors import InvalidInput, ModelNotFound, ModelNotReady, ServerNotReady
 
-from ..errors import (
-    ClosedError,
-    DeadlineExceededError,
-    EngineIncompatibleError,
-    Error,
-    InputError,
-    QueueFullError,
-)
+from ..errors import EngineIncompatibleError, Error
+from ..statuses import HTTP_STATUS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
 __all__ = ["KINDS", "Status", "status_of"]
 
@@ -33,16 +27,23 @@ class Status(NamedTuple):
     message: str
 
 
-_CODES: Sequence[tuple[type[Exception] | tuple[type[Exception], ...], int, grpc.StatusCode]] = (
-    ((InputError, InvalidInput), 400, grpc.StatusCode.INVALID_ARGUMENT),
-    (EngineIncompatibleError, 400, grpc.StatusCode.INVALID_ARGUMENT),
-    (ModelNotFound, 404, grpc.StatusCode.NOT_FOUND),
-    (NotImplementedError, 501, grpc.StatusCode.UNIMPLEMENTED),
-    # A load balancer sends what one server has no room for to another; 429 is one client's fault.
-    (QueueFullError, 503, grpc.StatusCode.UNAVAILABLE),
-    ((ClosedError, ModelNotReady, ServerNotReady), 503, grpc.StatusCode.UNAVAILABLE),
-    (DeadlineExceededError, 504, grpc.StatusCode.DEADLINE_EXCEEDED),
-)
+_HTTP: Mapping[type[Exception], int] = {
+    **HTTP_STATUS,
+    EngineIncompatibleError: 400,  # of a file that a client has loaded
+    InvalidInput: 400,
+    ModelNotFound: 404,
+    NotImplementedError: 501,
+    ModelNotReady: 503,
+    ServerNotReady: 503,
+}
+_GRPC: Mapping[int, grpc.StatusCode] = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    404: grpc.StatusCode.NOT_FOUND,
+    500: grpc.StatusCode.INTERNAL,
+    501: grpc.StatusCode.UNIMPLEMENTED,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
 
 KINDS = (Error, InvalidInput, ModelNotFound, ModelNotReady, ServerNotReady, NotImplementedError)
 """The errors that are expected of trtfast and of KServe."""
@@ -50,8 +51,9 @@ KINDS = (Error, InvalidInput, ModelNotFound, ModelNotReady, ServerNotReady, NotI
 
 def status_of(error: Exception) -> Status:
     """Return how an error is answered; what is nobody's fault but the server's is logged."""
-    for kinds, http, code in _CODES:
-        if isinstance(error, kinds):
-            return Status(http, code, str(error))
-    logger.error("%s: %s", type(error).__name__, error, exc_info=error)
-    return Status(500, grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+    http = next((status for kind, status in _HTTP.items() if isinstance(error, kind)), 500)
+    message = str(error)
+    if http == 500:
+        message = f"{type(error).__name__}: {error}"
+        logger.error("%s", message, exc_info=error)
+    return Status(http, _GRPC[http], message)

@@ -147,6 +147,34 @@ def test_a_deadline_that_passes_is_told(
     replica.__del__()  # as Ray does at the end
 
 
+def test_what_is_counted_is_among_rays_metrics(fleet: serve.handle.DeploymentHandle) -> None:
+    for index in range(4):
+        fleet.remote(marked(index)).result(timeout_s=SECONDS)
+    with pytest.raises(trtfast.DeadlineExceededError):
+        fleet.remote(marked(0), deadline=1e-9).result(timeout_s=SECONDS)
+    counted = rays.stats_of(fleet, 2)
+    assert sum(stats["expired"] for stats in counted.values()) >= 1
+    wanted = {
+        replica: {
+            ("nv_inference_request_success", None): stats["calls"],
+            ("nv_inference_count", None): stats["rows"],
+            ("nv_inference_exec_count", None): stats["executions"],
+            ("nv_inference_request_failure", "REJECTED"): stats["expired"],
+            ("nv_inference_pending_request_count", None): 0,
+        }
+        for replica, stats in counted.items()
+    }
+
+    def are_told() -> bool:
+        try:
+            found = rays.metrics("fleet")
+        except OSError:  # what exports them may begin late
+            return False
+        return all(told.items() <= found[replica].items() for replica, told in wanted.items())
+
+    rays.until(are_told)
+
+
 @asynccontextmanager
 async def load(
     handle: serve.handle.DeploymentHandle, callers: int = 16

@@ -101,6 +101,7 @@ def test_answers_have_the_form_of_the_request() -> None:
     [
         (trtfast.InputError("wrong"), 400),
         (trtfast.QueueFullError("wrong"), 503),
+        (trtfast.ClosedError("wrong"), 503),
         (trtfast.DeadlineExceededError("wrong"), 504),
     ],
 )
