@@ -6,7 +6,8 @@
         --in-flight 1 16 --output rehearsal.json
 
 trtfast's Batcher stands against a loop that queues and stacks in Python, and against the batching
-of Ray Serve and of LitServe, where they are installed, on the same engine, in turns. A first round,
+of Ray Serve and of LitServe, where they are installed, on the same engine, in turns. A
+batch has at most a lane's share of what is under way, for all of them. A first round,
 that is not timed, compares every answer with that of its row from the engine alone.
 
 The file is written after each number in flight. The exit status is 1 if something failed, or an
@@ -84,11 +85,15 @@ class Bench:
         self.answers = np.stack([engine.infer(row[None]).ravel() for row in self.rows])
         self._alone: dict[int, Row] = {}
 
+    def limit(self, in_flight: int) -> int:
+        """Return the rows of a batch at most: each lane's share of what is under way."""
+        return min(int(self.options.limit), max(1, in_flight // self.lanes))
+
     def alone(self, size: int) -> Row:
-        """Measure plain calls of so many rows: one caller, and the best of several at once."""
+        """Measure plain calls of so many rows: one caller, and the best of one to one per lane."""
         if size not in self._alone:
             batch = np.ascontiguousarray(self.rows[np.arange(size) % DIFFERENT])
-            several = range(1, self.lanes + 2)
+            several = range(1, self.lanes + 1)
             found = [
                 run_threads(
                     lambda _: lambda: self.engine.infer(batch), count, self.options.seconds / 2
@@ -101,6 +106,7 @@ class Bench:
                 "rows_per_second": best["throughput"] * size,
                 "cpu_per_row": best["cpu"] / size,
                 "callers": 1 + found.index(best),
+                "one_caller": found[0]["throughput"] * size,
             }
         return self._alone[size]
 
@@ -121,15 +127,15 @@ class Bench:
             distances[index] < 0.01 * np.abs(self.answers[index]).max() + 1e-3
         )
 
-    def plan(self) -> Plan:
-        return Plan(self.engine, self.lanes, self.options.limit, self.options.delay)
+    def plan(self, in_flight: int) -> Plan:
+        return Plan(self.engine, self.lanes, self.limit(in_flight), self.options.delay)
 
 
 def ask_from_asyncio(
     bench: Bench, contender: Contender, in_flight: int, seconds: float, taken: Taken
 ) -> Counter[int]:
     """Keep so many requests under way from one event loop; return the sizes of their batches."""
-    plan, answers = bench.plan(), taken.answers
+    plan, answers = bench.plan(in_flight), taken.answers
 
     async def call(ask: Ask, index: int, start: float, end: float) -> None:
         row = bench.rows[index]
@@ -161,7 +167,7 @@ def ask_from_asyncio(
 
 def ask_from_threads(bench: Bench, in_flight: int, seconds: float, taken: Taken) -> Counter[int]:
     """Let so many threads call the batcher again and again."""
-    plan, answers = bench.plan(), taken.answers
+    plan, answers = bench.plan(in_flight), taken.answers
     errors: list[BaseException] = []
     times: list[list[float]] = [[] for _ in range(in_flight)]
     go = threading.Event()
@@ -204,9 +210,10 @@ def ask_from_threads(bench: Bench, in_flight: int, seconds: float, taken: Taken)
 def measure(bench: Bench, name: str, in_flight: int) -> Iterator[Row]:
     """Measure all contenders with so many requests under way, in turns."""
     options, prefix = bench.options, f"{name}/in-flight{in_flight}"
-    rows = min(in_flight, options.limit)
-    alone = bench.alone(rows)
-    yield {"id": f"{prefix}/engine-alone", "batch": rows, **alone}
+    limit = bench.limit(in_flight)
+    alone = bench.alone(limit)
+    best = alone["rows_per_second" if in_flight > limit else "one_caller"]
+    yield {"id": f"{prefix}/engine-alone", "batch": limit, "best": best, **alone}
     runs: dict[str, Run] = {
         contender: lambda seconds, taken, make=make: ask_from_asyncio(  # type: ignore[misc]
             bench, make, in_flight, seconds, taken
@@ -235,10 +242,8 @@ def measure(bench: Bench, name: str, in_flight: int) -> Iterator[Row]:
     for contender in runs:
         row = {"id": f"{prefix}/{contender}", **found[contender].row(), **checks.get(contender, {})}
         if contender != "callers-alone":
-            row["of_best"] = row["throughput"] / alone["rows_per_second"]
-            # What the callers must wait at least where more are under way than fit the lanes.
+            row["of_best"] = row["throughput"] / best
             row["p99_bound"] = options.delay + 2 * alone["batch_seconds"]
-            row["p99_least"] = in_flight / alone["rows_per_second"]
             row["batch_sizes"] = dict(sorted(sizes[contender].items()))
             row["cpu_of_engine"] = bench.cpu_alone(sizes[contender])
             row["cpu_of_callers"] = callers
@@ -295,7 +300,7 @@ def open_engine(
 
 def told(row: Row) -> str:
     if "throughput" not in row:
-        return f"{row['id']:<48} {row.get('rows_per_second', 0):9.0f}/s"
+        return f"{row['id']:<48} {row.get('best', 0):9.0f}/s"
     text = f"{row['id']:<48} {row['throughput']:9.0f}/s"
     text += f" p50 {row['median'] * 1e3:8.3f} ms p99 {row['p99'] * 1e3:8.3f} ms"
     if "of_best" in row:
@@ -310,7 +315,7 @@ def main() -> int:
     )
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--in-flight", nargs="+", type=int, default=list(IN_FLIGHT))
-    parser.add_argument("--limit", type=int, default=32, help="rows of a batch, a power of two")
+    parser.add_argument("--limit", type=int, default=128, help="rows of the largest batch")
     parser.add_argument("--delay", type=float, default=0.001, help="seconds that a row may wait")
     parser.add_argument("--lanes", type=int, default=2)
     parser.add_argument("--wait", choices=("spin", "block"), default="block")

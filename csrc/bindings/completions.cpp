@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <optional>
 
 #include "error.h"
 
@@ -157,7 +158,7 @@ bool PendingCall::cancel() {
   return taken;
 }
 
-bool PendingCall::tell(const std::shared_ptr<Inbox>& inbox) {
+bool PendingCall::tell(const std::shared_ptr<Inbox>& inbox) const {
   const auto pending = pending_.lock();
   if (pending == nullptr) return false;
   const std::scoped_lock lock(pending->mutex);
@@ -166,11 +167,16 @@ bool PendingCall::tell(const std::shared_ptr<Inbox>& inbox) {
 }
 
 void register_completions(py::module_& module) {
+  py::class_<Inbox, std::shared_ptr<Inbox>>(module, "Inbox", "Calls that have ended.");
   py::class_<PendingCall>(module, "PendingCall", "A call under way.")
       .def("cancel", &PendingCall::cancel, "Takes the call back; False where it has begun.")
-      .def("tell", &PendingCall::tell, py::arg("inbox"),
-           "Has an inbox told, or None for the one of all; False where the call has ended.");
-  py::class_<Inbox, std::shared_ptr<Inbox>>(module, "Inbox", "Calls that have ended.");
+      .def(
+          "tell",
+          [](const PendingCall& call, const std::optional<std::shared_ptr<Inbox>>& inbox) {
+            return call.tell(inbox.value_or(nullptr));
+          },
+          py::arg("inbox"),
+          "Has an inbox told, or None for the one of all; False where the call has ended.");
   py::class_<LoopInbox, Inbox, std::shared_ptr<LoopInbox>>(
       module, "LoopInbox", "Calls that have ended, for an event loop that watches a file.")
       .def(py::init<>())

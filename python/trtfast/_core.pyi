@@ -19,8 +19,10 @@ __all__: list[str] = [
     "DeviceArray",
     "Engine",
     "ImageRecipe",
+    "Inbox",
     "LayerInfo",
     "Library",
+    "LoopInbox",
     "PendingCall",
     "ShapeRange",
     "TensorSpec",
@@ -284,6 +286,11 @@ class ImageRecipe:
         Whether all are C-contiguous uint8 arrays (H, W, 3) on the host, of sizes whose geometry is kept from an earlier call.
         """
 
+class Inbox:
+    """
+    Calls that have ended.
+    """
+
 class PendingCall:
     """
     A call under way.
@@ -291,6 +298,24 @@ class PendingCall:
     def cancel(self) -> bool:
         """
         Takes the call back; False where it has begun.
+        """
+    def tell(self, inbox: Inbox | None) -> bool:
+        """
+        Has an inbox told, or None for the one of all; False where the call has ended.
+        """
+
+class LoopInbox(Inbox):
+    """
+    Calls that have ended, for an event loop that watches a file.
+    """
+    def __init__(self) -> None: ...
+    def fileno(self) -> int:
+        """
+        Can be read while there are calls to take.
+        """
+    def take(self) -> list[tuple]:
+        """
+        Takes the calls that have ended, as (future, results, exception).
         """
 
 class Batcher:
@@ -316,7 +341,7 @@ class Batcher:
         max_queue_delay: typing.SupportsFloat | typing.SupportsIndex,
         preferred: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
         max_queue: typing.SupportsInt | typing.SupportsIndex | None,
-        threads: typing.SupportsInt | typing.SupportsIndex,
+        lanes: typing.SupportsInt | typing.SupportsIndex,
     ) -> None: ...
     def close(self) -> None: ...
     def infer(

@@ -39,15 +39,18 @@ class Pump:
 
     def start(self) -> None:
         """Start the thread, unless it was; of several that come at once, one does."""
-        if self._thread is not None:
+        if self._is_started():
             return
         with self._lock:
-            if self._thread is not None:
+            if self._is_started():
                 return
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
             # It must end before the interpreter does, which it could not re-enter.
             atexit.register(self._stop)
+
+    def _is_started(self) -> bool:
+        return self._thread is not None
 
     def _stop(self) -> None:
         if self._thread is not None:
