@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib.util
+import itertools
 import json
 import tempfile
 import threading
@@ -83,42 +84,50 @@ class Bench:
         self.engine, self.lanes, self.options = engine, lanes, options
         self.rows: Rows = rng.standard_normal(shape, np.float32)
         self.answers = np.stack([engine.infer(row[None]).ravel() for row in self.rows])
-        self._alone: dict[int, Row] = {}
+        self._alone: dict[tuple[int, int], Row] = {}
 
     def limit(self, in_flight: int) -> int:
         """Return the rows of a batch at most: each lane's share of what is under way."""
         return min(int(self.options.limit), max(1, in_flight // self.lanes))
 
-    def alone(self, size: int) -> Row:
-        """Measure plain calls of so many rows: one caller, and the best of one to one per lane."""
-        if size not in self._alone:
-            batch = np.ascontiguousarray(self.rows[np.arange(size) % DIFFERENT])
-            several = range(1, self.lanes + 1)
-            found = [
-                run_threads(
-                    lambda _: lambda: self.engine.infer(batch), count, self.options.seconds / 2
-                )
-                for count in several
-            ]
+    def alone(self, size: int, in_flight: int) -> Row:
+        """Measure plain calls of so many rows, which are the same as callers give.
+
+        One thread calls, or one for each lane: no more rows are under way than in flight.
+        """
+        if (size, in_flight) not in self._alone:
+            different = min(in_flight, DIFFERENT)
+            rows = [np.arange(first, first + size) for first in range(0, different, size)]
+            batches = [np.ascontiguousarray(self.rows[each % different]) for each in rows]
+
+            def caller(index: int) -> Callable[[], object]:
+                turns = itertools.cycle(batches[index % len(batches) :] + batches)
+                return lambda: self.engine.infer(next(turns))
+
+            counts = sorted({1, max(1, min(self.lanes, in_flight // size))})
+            found = [run_threads(caller, count, self.options.seconds / 4) for count in counts]
             best = max(found, key=lambda row: float(row["throughput"]))
-            self._alone[size] = {
+            self._alone[size, in_flight] = {
+                "batch": size,
                 "batch_seconds": found[0]["median"],
                 "rows_per_second": best["throughput"] * size,
                 "cpu_per_row": best["cpu"] / size,
-                "callers": 1 + found.index(best),
-                "one_caller": found[0]["throughput"] * size,
+                "callers": counts[found.index(best)],
             }
-        return self._alone[size]
+        return self._alone[size, in_flight]
 
-    def cpu_alone(self, sizes: Counter[int]) -> float:
+    def cpu_alone(self, sizes: Counter[int], in_flight: int) -> float:
         """Return the CPU time that the same batches take in plain calls, over their rows."""
         rows = sum(size * count for size, count in sizes.items())
-        known = {size: self.alone(self._measured(size))["cpu_per_row"] for size in sizes}
-        return float(sum(size * count * known[size] for size, count in sizes.items()) / rows)
+        cpu = sum(
+            size * count * self.alone(self._measured(size, in_flight), in_flight)["cpu_per_row"]
+            for size, count in sizes.items()
+        )
+        return float(cpu / rows)
 
-    def _measured(self, size: int) -> int:
+    def _measured(self, size: int, in_flight: int) -> int:
         """Return the next power of two, for which there are kernels and a graph of their own."""
-        return min(1 << (size - 1).bit_length(), int(self.options.limit))
+        return min(1 << (size - 1).bit_length(), self.limit(in_flight))
 
     def is_right(self, index: int, answer: Any) -> bool:
         """Whether an answer is that of a row, and of no other."""
@@ -210,10 +219,8 @@ def ask_from_threads(bench: Bench, in_flight: int, seconds: float, taken: Taken)
 def measure(bench: Bench, name: str, in_flight: int) -> Iterator[Row]:
     """Measure all contenders with so many requests under way, in turns."""
     options, prefix = bench.options, f"{name}/in-flight{in_flight}"
-    limit = bench.limit(in_flight)
-    alone = bench.alone(limit)
-    best = alone["rows_per_second" if in_flight > limit else "one_caller"]
-    yield {"id": f"{prefix}/engine-alone", "batch": limit, "best": best, **alone}
+    alone = bench.alone(bench.limit(in_flight), in_flight)
+    yield {"id": f"{prefix}/engine-alone", **alone}
     runs: dict[str, Run] = {
         contender: lambda seconds, taken, make=make: ask_from_asyncio(  # type: ignore[misc]
             bench, make, in_flight, seconds, taken
@@ -242,10 +249,10 @@ def measure(bench: Bench, name: str, in_flight: int) -> Iterator[Row]:
     for contender in runs:
         row = {"id": f"{prefix}/{contender}", **found[contender].row(), **checks.get(contender, {})}
         if contender != "callers-alone":
-            row["of_best"] = row["throughput"] / best
+            row["of_best"] = row["throughput"] / alone["rows_per_second"]
             row["p99_bound"] = options.delay + 2 * alone["batch_seconds"]
             row["batch_sizes"] = dict(sorted(sizes[contender].items()))
-            row["cpu_of_engine"] = bench.cpu_alone(sizes[contender])
+            row["cpu_of_engine"] = bench.cpu_alone(sizes[contender], in_flight)
             row["cpu_of_callers"] = callers
             row["cpu_of_batching"] = row["cpu"] - row["cpu_of_engine"] - callers
         yield row
@@ -300,7 +307,7 @@ def open_engine(
 
 def told(row: Row) -> str:
     if "throughput" not in row:
-        return f"{row['id']:<48} {row.get('best', 0):9.0f}/s"
+        return f"{row['id']:<48} {row.get('rows_per_second', 0):9.0f}/s"
     text = f"{row['id']:<48} {row['throughput']:9.0f}/s"
     text += f" p50 {row['median'] * 1e3:8.3f} ms p99 {row['p99'] * 1e3:8.3f} ms"
     if "of_best" in row:
@@ -316,8 +323,8 @@ def main() -> int:
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--in-flight", nargs="+", type=int, default=list(IN_FLIGHT))
     parser.add_argument("--limit", type=int, default=128, help="rows of the largest batch")
-    parser.add_argument("--delay", type=float, default=0.001, help="seconds that a row may wait")
-    parser.add_argument("--lanes", type=int, default=2)
+    parser.add_argument("--delay", type=float, default=0.002, help="seconds that a row may wait")
+    parser.add_argument("--lanes", type=int, default=4)
     parser.add_argument("--wait", choices=("spin", "block"), default="block")
     parser.add_argument("--seconds", type=float, default=3.0, help="for each contender, in all")
     parser.add_argument("--reference", action="store_true", help="a rehearsal on the CPU")
