@@ -13,6 +13,10 @@
 namespace trtfast {
 namespace {
 
+// How many delays long callers are remembered. In that time all of many come back to a busy event
+// loop: would it forget them, batches would be small, and so the loop even busier.
+constexpr int kMemory = 4;
+
 /// Whether the items of a batch may be at fault for an error, and not what runs them.
 bool may_be_of_an_item(const std::exception_ptr& error) {
   try {
@@ -73,6 +77,7 @@ void BatcherStats::reset() noexcept {
 Batcher::Batcher(std::unique_ptr<BatchRunner> runner, BatcherOptions options)
     : runner_(std::move(runner)),
       options_(std::move(options)),
+      memory_(kMemory * options_.max_queue_delay),
       process_(getpid()),
       watcher_([this](Clock::time_point now) { return sweep(now); }) {
   if (options_.max_batch_size < 1) {
@@ -185,7 +190,7 @@ void Batcher::has_ended(std::int64_t rows) {
   const std::scoped_lock lock(mutex_);
   --active_;
   running_ -= rows;
-  if (rows > 0 && options_.max_queue_delay > Clock::duration::zero()) {
+  if (rows > 0 && memory_ > Clock::duration::zero()) {
     told_.push_back({Clock::now(), rows});
   }
 }
@@ -201,7 +206,7 @@ void Batcher::has_come(std::int64_t rows) {
 }
 
 void Batcher::forget(Clock::time_point now) {
-  while (!told_.empty() && told_.front().at + options_.max_queue_delay <= now) told_.pop_front();
+  while (!told_.empty() && told_.front().at + memory_ <= now) told_.pop_front();
 }
 
 // The rows at which a group need not wait. Under the lock.
@@ -227,7 +232,8 @@ Clock::time_point Batcher::due(const Group& group) const {
   for (; claimed > 0 && std::next(first) != group.items.end(); ++first) claimed -= (*first)->rows();
   const auto since = (*first)->times.asked;
   // As callers are forgotten, less is enough.
-  return (told_.empty() ? since : std::min(since, told_.front().at)) + options_.max_queue_delay;
+  const auto latest = since + options_.max_queue_delay;
+  return told_.empty() ? latest : std::min(latest, told_.front().at + memory_);
 }
 
 // A group of which a batch is due; none once all is done and closed.

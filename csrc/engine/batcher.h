@@ -112,6 +112,7 @@ class Batcher {
 
   std::unique_ptr<BatchRunner> runner_;
   BatcherOptions options_;
+  Clock::duration memory_;
   int process_;
   BatcherStats stats_;
   mutable std::mutex mutex_;
