@@ -178,11 +178,14 @@ Batcher::Groups::iterator Batcher::enqueue(const Item& item) {
 
 // Wakes a thread for rows that have come to a group, unless one is awake for them. Under the lock.
 void Batcher::wake_for(const Group& group, std::int64_t rows) {
-  // Between its first request and the one that makes it due, a group has its thread already.
   const std::int64_t unclaimed = group.rows - (group.claims * options_.max_batch_size);
-  if (unclaimed > 0 && (unclaimed <= rows || due(group) == Clock::time_point::min())) {
-    changed_.notify_one();
-  }
+  const std::int64_t before = std::max(std::int64_t{0}, unclaimed - rows);
+  if (before == 0 || before < enough()) look_after(group);
+}
+
+// Wakes a thread unless one will wake in time. Under the lock.
+void Batcher::look_after(const Group& group) {
+  if (due(group) < alarm_) changed_.notify_one();
 }
 
 // Callers who know their answers may come back, while there is a delay to wait for them in.
@@ -255,16 +258,16 @@ Batcher::Groups::iterator Batcher::claim(std::unique_lock<std::mutex>& lock) {
     if (chosen != groups_.end()) {
       ++chosen->claims;
       ++active_;
-      // Somebody else has to look after what is left.
-      if (groups_.size() > 1 || due(*chosen) != Clock::time_point::max()) changed_.notify_one();
+      for (const auto& left : groups_) look_after(left);
       return chosen;
     }
     if (closed_ && waiting_ == 0) return groups_.end();
-    // The largest moment overflows on its way to the clock of the system's call.
-    if (next == Clock::time_point::max()) {
+    if (next >= alarm_) {  // also where none waits: the largest moment is none for a system's call
       changed_.wait(lock);
     } else {
+      alarm_ = next;
       changed_.wait_until(lock, next);
+      alarm_ = Clock::time_point::max();
     }
   }
 }
@@ -296,7 +299,7 @@ BatchItems Batcher::take(Groups::iterator group, BatchItems& late) {
   }
   running_ += rows;
   if (!taken.empty()) ++batch_sizes_[rows];
-  if (!group->items.empty()) changed_.notify_one();
+  look_after(*group);
   leave(group);
   return taken;
 }
@@ -378,6 +381,7 @@ bool Batcher::cancel(const Item& item) {
     group->items.erase(found);
     --waiting_;
     stats_.cancelled.fetch_add(1, std::memory_order_relaxed);
+    look_after(*group);  // of fewer rows, fewer are enough
     leave(group);
     return true;
   }
@@ -401,6 +405,7 @@ Clock::time_point Batcher::sweep(Clock::time_point now) {
         late.push_back(item);
         return true;
       });
+      look_after(*group);
       leave(group);
       group = next;
     }

@@ -96,6 +96,7 @@ class Batcher {
 
   [[nodiscard]] Groups::iterator enqueue(const Item& item);
   void wake_for(const Group& group, std::int64_t rows);
+  void look_after(const Group& group);
   void work();
   [[nodiscard]] Groups::iterator claim(std::unique_lock<std::mutex>& lock);
   [[nodiscard]] std::int64_t enough() const;
@@ -117,6 +118,8 @@ class Batcher {
   BatcherStats stats_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
+  // At which a thread wakes that waits for a group to be due.
+  Clock::time_point alarm_ = Clock::time_point::max();
   Groups groups_;
   std::size_t waiting_ = 0;
   std::int64_t running_ = 0;  // rows
