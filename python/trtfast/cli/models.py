@@ -6,7 +6,7 @@ import difflib
 import importlib
 import importlib.util
 import socket
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from typing import TYPE_CHECKING, Any, cast
@@ -16,6 +16,8 @@ from trtfast.errors import Error, InputError
 from trtfast.preprocess import Preprocess
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import torch
 
 __all__ = ["DEMO_MODEL", "Model", "give_values", "load_model"]
@@ -80,7 +82,6 @@ def _efficientnet_lite0() -> Model:
 
 
 def _torchvision(name: str) -> Model:
-    import torch
     import torchvision
 
     if name not in torchvision.models.list_models():
@@ -93,8 +94,7 @@ def _torchvision(name: str) -> Model:
         )
     weights = torchvision.models.get_model_weights(name).DEFAULT
     state, note = _download(weights)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
+    with _seeded():
         module = cast("torch.nn.Module", torchvision.models.get_model(name, weights=None))
     if state is not None:
         module.load_state_dict(state)
@@ -120,8 +120,7 @@ def give_values(module: torch.nn.Module, size: int) -> None:
     # SqueezeNet's is a convolution.
     head = next((each for each in reversed(heads) if isinstance(each, torch.nn.Linear)), heads[-1])
     assert head.bias is not None
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(0)
+    with _seeded(), torch.no_grad():
         for layer in layers:
             if isinstance(layer, torch.nn.BatchNorm2d):
                 assert layer.running_mean is not None
@@ -148,3 +147,16 @@ def _download(weights: Any) -> tuple[dict[str, Any] | None, str]:
     finally:
         socket.setdefaulttimeout(patience)
     return state, f"weights {weights}"
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """Draw the same numbers each time, and leave PyTorch's generator as it was.
+
+    That of the CPU: of those of several GPUs, PyTorch warns.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        yield

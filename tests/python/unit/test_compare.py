@@ -25,8 +25,8 @@ class Net(torch.nn.Module):
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
             self.body = torch.nn.Conv2d(3, 8, 3, padding=1)
             self.head = torch.nn.Linear(8, 6)
 
