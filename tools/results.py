@@ -3,27 +3,29 @@
 
     python tools/results.py [--check] [--results benchmarks/results] [--page docs/results.md]
 
-A file of results, tables-*.json, is one run of benchmarks/tables.py.
+A file of results is one run: tables-*.json of benchmarks/tables.py, batching-*.json of
+benchmarks/batching.py, serving-*.json of benchmarks/serving.py.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pages import row, write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 HEAD = """# Results
 
 Real models in PyTorch and in engines, side by side: are the answers the same, and how much faster
 do they come? Below is what `benchmarks/tables.py` recorded, by way of
-[`trtfast.compare`](compare.md); `tools/results.py` writes this page from
-`benchmarks/results/tables-*.json`.
+[`trtfast.compare`](compare.md); then single requests, in one process and over HTTP, of
+`benchmarks/batching.py` and `serving.py`. `tools/results.py` writes this page from
+`benchmarks/results`.
 
 - Times are of whole calls, from NumPy arrays to NumPy arrays, by turns, after a warm-up; in
   brackets how many times as fast as PyTorch in float32. Behind ± is half the interval that holds
@@ -116,9 +118,75 @@ def failures(model: dict[str, Any]) -> Iterator[str]:
         yield from found
 
 
+CONTENDERS = {
+    "batcher": "`Batcher`, asyncio",
+    "batcher-threads": "`Batcher`, threads",
+    "queue-and-stack": "a queue, and `np.stack`",
+    "ray-serve-batch": "Ray Serve's",
+    "litserve-batching": "LitServe's",
+}
+
+
+def batching(run: dict[str, Any]) -> Iterator[str]:
+    asked = run["options"]
+    yield (
+        f"\n## Single images in one process: {run['gpu']}, {run['tensorrt']}\n\n"
+        "Callers with one image each, in float16 engines: answers in a second, and after them the "
+        "99th percentile of a caller's wait in ms. A batch has at most a lane's share of what is "
+        f"under way, lanes are {asked['lanes']}, a request waits {asked['delay'] * 1e3:g} ms at "
+        f"most, and `wait` is `{asked['wait']}`. The engine alone is plain `infer` with such "
+        "batches, "
+        "from as many threads as lanes. [Which to use when](howto/fleet.md).\n\n"
+    )
+    rows = {each["id"]: each for each in run["results"]}
+    yield row(["model, images under way", "engine alone", *CONTENDERS.values()])
+    yield row(["---"] * (len(CONTENDERS) + 2))
+    for model in asked["models"]:
+        for count in asked["in_flight"]:
+            prefix = f"{model}/in-flight{count}"
+            alone = f"{rows[f'{prefix}/engine-alone']['rows_per_second']:.0f}"
+            found = (rows[f"{prefix}/{name}"] for name in CONTENDERS)
+            told = [f"{each['throughput']:.0f} ({each['p99'] * 1e3:.1f})" for each in found]
+            yield row([f"{model}, {count}", alone, *told])
+
+
+SERVERS = {
+    "batcher": "`trtfast serve`",
+    "plain": "the same, each request a call",
+    "kserve": "KServe's own server, each request a call",
+}
+
+
+def serving(run: dict[str, Any]) -> Iterator[str]:
+    yield (
+        f"\n## Over HTTP on loopback: {run['gpu']}, {Path(run['model']).stem}\n\n"
+        "Clients in other processes, each with one request of one float32 image under way: answers "
+        "in a second, and median and 99th percentile in ms. To read and write 0.6 MB for each "
+        "request is nearly all that the server does; KServe's makes a list of numbers of it. A "
+        f"request waits {run['delay'] * 1e3:g} ms at most.\n\n"
+    )
+    rows = {tuple(each["id"].split("/")[1:]): each for each in run["rows"]}
+    clients = sorted({name for name, _ in rows}, key=lambda name: int(name.removeprefix("http")))
+    yield row(["clients", *SERVERS.values()])
+    yield row(["---"] * (len(SERVERS) + 1))
+    for name in clients:
+        found = (rows[name, server] for server in SERVERS)
+        told = [
+            f"{each['throughput']:.0f} ({each['median'] * 1e3:.1f}, {each['p99'] * 1e3:.1f})"
+            for each in found
+        ]
+        yield row([name.removeprefix("http"), *told])
+
+
 def page(folder: Path, _: str) -> str:
-    runs = [json.loads(file.read_text()) for file in sorted(folder.glob("tables-*.json"))]
-    return HEAD + "".join(part for run in runs for part in tables(run))
+    def parts(pattern: str, told: Callable[[dict[str, Any]], Iterator[str]]) -> Iterator[str]:
+        for file in sorted(folder.glob(pattern)):
+            yield from told(json.loads(file.read_text()))
+
+    kinds = {"tables": tables, "batching": batching, "serving": serving}
+    return HEAD + "".join(
+        part for kind, told in kinds.items() for part in parts(f"{kind}-*.json", told)
+    )
 
 
 if __name__ == "__main__":
