@@ -30,11 +30,12 @@ class Inbox {
  protected:
   using Ended = std::deque<std::shared_ptr<Pending>>;
 
-  /// Under the lock, as the first call comes in.
-  virtual void ring() = 0;
-
   std::mutex mutex_;  // NOLINT(*-non-private-member-variables-in-classes)
   Ended ended_;       // NOLINT(*-non-private-member-variables-in-classes): of two kinds of bells
+
+ private:
+  /// Under the lock, as the first call comes in.
+  virtual void ring() = 0;
 };
 
 namespace {
@@ -167,7 +168,7 @@ bool PendingCall::tell(const std::shared_ptr<Inbox>& inbox) const {
 }
 
 void register_completions(py::module_& module) {
-  py::class_<Inbox, std::shared_ptr<Inbox>>(module, "Inbox", "Calls that have ended.");
+  const py::class_<Inbox, std::shared_ptr<Inbox>> base(module, "Inbox", "Calls that have ended.");
   py::class_<PendingCall>(module, "PendingCall", "A call under way.")
       .def("cancel", &PendingCall::cancel, "Takes the call back; False where it has begun.")
       .def(

@@ -43,7 +43,7 @@ class PendingCall {
 
   /// Lets another inbox be told of the call; none for the one of the whole process.
   /// @return false where the call has ended already.
-  bool tell(const std::shared_ptr<Inbox>& inbox) const;
+  [[nodiscard]] bool tell(const std::shared_ptr<Inbox>& inbox) const;
 
  private:
   std::weak_ptr<Pending> pending_;

@@ -91,7 +91,7 @@ class Batcher {
   /// Rows whose callers know their answers, and may come back.
   struct Told {
     Clock::time_point at;
-    std::int64_t rows;
+    std::int64_t rows = 0;
   };
 
   [[nodiscard]] Groups::iterator enqueue(const Item& item);
