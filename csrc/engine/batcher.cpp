@@ -77,8 +77,8 @@ void BatcherStats::reset() noexcept {
 Batcher::Batcher(std::unique_ptr<BatchRunner> runner, BatcherOptions options)
     : runner_(std::move(runner)),
       options_(std::move(options)),
-      memory_(kMemory * options_.max_queue_delay),
       process_(getpid()),
+      callers_(kMemory * options_.max_queue_delay),
       watcher_([this](Clock::time_point now) { return sweep(now); }) {
   if (options_.max_batch_size < 1) {
     throw InputError("max_batch_size must be 1 or more, not " +
@@ -171,8 +171,7 @@ Batcher::Groups::iterator Batcher::enqueue(const Item& item) {
   group->items.push_back(item);
   group->rows += rows;
   ++waiting_;
-  forget(item->times.asked);
-  has_come(rows);
+  callers_.came(rows, item->times.asked);
   return group;
 }
 
@@ -188,41 +187,23 @@ void Batcher::look_after(const Group& group) {
   if (due(group) < alarm_) changed_.notify_one();
 }
 
-// Callers who know their answers may come back, while there is a delay to wait for them in.
 void Batcher::has_ended(std::int64_t rows) {
   const std::scoped_lock lock(mutex_);
   --active_;
   running_ -= rows;
-  if (rows > 0 && memory_ > Clock::duration::zero()) {
-    told_.push_back({Clock::now(), rows});
-  }
-}
-
-// The last is kept, though all its callers have come back: that there were some is known.
-void Batcher::has_come(std::int64_t rows) {
-  for (auto told = told_.begin(); told != told_.end() && rows > 0; ++told) {
-    const std::int64_t known = std::min(rows, told->rows);
-    rows -= known;
-    told->rows -= known;
-  }
-  while (told_.size() > 1 && told_.front().rows == 0) told_.pop_front();
-}
-
-void Batcher::forget(Clock::time_point now) {
-  while (!told_.empty() && told_.front().at + memory_ <= now) told_.pop_front();
+  callers_.were_told(rows, Clock::now());
 }
 
 // The rows at which a group need not wait. Under the lock.
 std::int64_t Batcher::enough() const {
-  const auto sum = [](const auto& parts, std::int64_t start) {
-    return std::accumulate(parts.begin(), parts.end(), start,
-                           [](std::int64_t all, const auto& part) { return all + part.rows; });
-  };
   const std::int64_t most =
       options_.preferred.empty() ? options_.max_batch_size : options_.preferred.front();
-  if (running_ == 0 && told_.empty()) return most;  // nobody is known yet
+  if (running_ == 0 && !callers_.are_known()) return most;
+  const std::int64_t known =
+      std::accumulate(groups_.begin(), groups_.end(), running_ + callers_.expected(),
+                      [](std::int64_t rows, const Group& group) { return rows + group.rows; });
   const auto lanes = static_cast<std::int64_t>(options_.lanes);
-  return std::min(most, (sum(told_, sum(groups_, running_)) + lanes - 1) / lanes);
+  return std::min(most, (known + lanes - 1) / lanes);
 }
 
 // The moment from which a thread may claim a batch of a group. Under the lock.
@@ -233,10 +214,8 @@ Clock::time_point Batcher::due(const Group& group) const {
   if (closed_ || unclaimed >= enough()) return Clock::time_point::min();
   auto first = group.items.begin();
   for (; claimed > 0 && std::next(first) != group.items.end(); ++first) claimed -= (*first)->rows();
-  const auto since = (*first)->times.asked;
   // As callers are forgotten, less is enough.
-  const auto latest = since + options_.max_queue_delay;
-  return told_.empty() ? latest : std::min(latest, told_.front().at + memory_);
+  return std::min((*first)->times.asked + options_.max_queue_delay, callers_.next_forgotten());
 }
 
 // A group of which a batch is due; none once all is done and closed.
@@ -244,7 +223,7 @@ Batcher::Groups::iterator Batcher::claim(std::unique_lock<std::mutex>& lock) {
   const auto asked = [](const Group& group) { return group.items.front()->times.asked; };
   while (true) {
     const auto now = Clock::now();
-    forget(now);
+    callers_.forget(now);
     auto chosen = groups_.end();
     auto next = Clock::time_point::max();
     for (auto group = groups_.begin(); group != groups_.end(); ++group) {

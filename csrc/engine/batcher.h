@@ -5,7 +5,6 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <exception>
 #include <functional>
 #include <list>
@@ -17,6 +16,7 @@
 #include <vector>
 
 #include "engine/batch.h"
+#include "engine/callers.h"
 #include "engine/stats.h"
 #include "engine/watcher.h"
 
@@ -88,12 +88,6 @@ class Batcher {
   using Groups = std::list<Group>;
   using Take = std::function<const BatchItems&()>;
 
-  /// Rows whose callers know their answers, and may come back.
-  struct Told {
-    Clock::time_point at;
-    std::int64_t rows = 0;
-  };
-
   [[nodiscard]] Groups::iterator enqueue(const Item& item);
   void wake_for(const Group& group, std::int64_t rows);
   void look_after(const Group& group);
@@ -107,13 +101,10 @@ class Batcher {
   [[nodiscard]] std::exception_ptr attempt(const Take& take, Timeline& times);
   void tell(const BatchItems& items, const Timeline& times, const std::exception_ptr& error);
   void has_ended(std::int64_t rows);
-  void has_come(std::int64_t rows);
-  void forget(Clock::time_point now);
   [[nodiscard]] Clock::time_point sweep(Clock::time_point now);
 
   std::unique_ptr<BatchRunner> runner_;
   BatcherOptions options_;
-  Clock::duration memory_;
   int process_;
   BatcherStats stats_;
   mutable std::mutex mutex_;
@@ -124,7 +115,7 @@ class Batcher {
   std::size_t waiting_ = 0;
   std::int64_t running_ = 0;  // rows
   std::size_t active_ = 0;    // threads that have claimed a batch, until it has run
-  std::deque<Told> told_;     // the oldest first
+  Callers callers_;
   std::map<std::int64_t, std::uint64_t> batch_sizes_;
   bool closed_ = false;
   std::vector<std::thread> threads_;
