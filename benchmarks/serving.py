@@ -2,13 +2,15 @@
 
     python benchmarks/serving.py model.engine --output serving.json
 
-Three servers, in processes of their own, take turns; clients are in other processes, each with a
+Servers, in processes of their own, take turns; clients are in other processes, each with a
 connection that it keeps, an input of its own, and one request at a time:
 
 - ``batcher``: ``trtfast serve``.
 - ``plain``: the same server, but each request is a call of the engine's, on one of as many lanes.
 - ``kserve``: KServe's own server as it comes, whose handler calls ``engine.infer``. It listens at
   all addresses of the machine.
+- ``ray``: Ray Serve's proxy before one replica of ``trtfast.integrations.ray``, where Ray is
+  installed. Arrays go as ``numpy.save`` writes them.
 
 Each answer is held to what the engine alone gives for its input, and those that are not it are
 counted; then the exit status is 1. It needs no registry and no network: the packages of
@@ -19,21 +21,18 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import io
 import json
 import multiprocessing
 import os
 import platform
-import signal
 import socket
-import subprocess
-import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,149 +40,22 @@ import numpy as np
 
 import trtfast
 from measure import Row, summary
-from trtfast import backend, binding
+from servers import KINDS, PATIENCE, described, started
+from trtfast import backend
 from trtfast.comparison.environment import cpu_name
 
 CLIENTS = (1, 16, 64)
-SERVERS = ("batcher", "plain", "kserve")
-PATIENCE = 300.0  # seconds for a server to be ready
 CLIENTS_A_PROCESS = 8  # of which one has the GIL at a time
-TYPES = {np.dtype(np.float32): "FP32", np.dtype(np.float16): "FP16"}
 LENGTH = "Inference-Header-Content-Length"
-
-
-# The servers
-
-
-def serve(kind: str, path: Path, port: int, options: argparse.Namespace) -> None:
-    """Serve a model until SIGTERM, in this process."""
-    if kind == "batcher":
-        from trtfast.cli import main
-
-        ports = ("--http-port", str(port), "--grpc-port", "0", "--lanes", str(options.lanes))
-        delay = ("--max-queue-delay", str(options.delay))
-        main(["serve", f"model={path}", *ports, *delay])
-    engine = trtfast.load(path, lanes=options.lanes)
-    if isinstance(engine, trtfast.Engine):
-        engine.warmup(binding.with_batch(engine.inputs, 1))
-    (_serve_plain if kind == "plain" else _serve_kserve)(engine, port)
-
-
-def _serve_plain(engine: Any, port: int) -> None:
-    import uvloop
-
-    from trtfast import serving
-
-    stats = trtfast.Batcher(engine).stats()
-
-    class Unbatched:
-        """A batcher that makes no batches."""
-
-        inputs, outputs, preprocess = engine.inputs, engine.outputs, None
-
-        def infer_async(self, inputs: Any, *, deadline: float | None = None) -> Any:
-            return engine.infer_async(inputs, deadline=deadline)
-
-        def stats(self) -> Any:
-            return stats
-
-        def close(self) -> None:
-            """Nothing waits here."""
-
-    opened = serving.Opened(engine, Unbatched(), None)  # type: ignore[arg-type]
-    uvloop.run(
-        serving.serve(
-            {"model": lambda: opened},
-            serving.Addresses("127.0.0.1", port, 0),
-            serving.Limits(1 << 26, 5.0),
-            on_listening=lambda _: None,
-            on_ready=lambda: None,
-        )
-    )
-
-
-def _serve_kserve(engine: Any, port: int) -> None:
-    sys.argv = sys.argv[:1]  # which KServe reads when it is imported
-    import kserve
-
-    class Plain(kserve.Model):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__("model")
-            self.ready = True
-
-        def get_input_types(self) -> list[dict[str, Any]]:
-            return [_told(spec) for spec in engine.inputs]
-
-        def get_output_types(self) -> list[dict[str, Any]]:
-            return [_told(spec) for spec in engine.outputs]
-
-        async def predict(self, payload: Any, headers: Any = None) -> Any:  # noqa: ARG002
-            found = engine.infer({each.name: each.as_numpy() for each in payload.inputs})
-            outputs = []
-            for name, array in found.items():
-                datatype = TYPES[array.dtype]
-                outputs.append(kserve.InferOutput(name, list(array.shape), datatype))
-                outputs[-1].set_data_from_numpy(array)
-            return kserve.InferResponse(payload.id or "", "model", outputs, use_binary_outputs=True)
-
-    kserve.ModelServer(
-        http_port=port, workers=1, enable_grpc=False, enable_latency_logging=False
-    ).start([Plain()])
-
-
-def _told(spec: trtfast.TensorSpec) -> dict[str, Any]:
-    return {"name": spec.name, "datatype": TYPES[spec.dtype], "shape": list(spec.shape)}
-
-
-@contextmanager
-def started(kind: str, options: argparse.Namespace) -> Iterator[int]:
-    """Start a server in a process of its own, and give its port when it is ready."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
-    words: tuple[Any, ...] = (options.model, "--serve", kind, "--port", port)
-    words += ("--lanes", options.lanes, "--delay", options.delay)
-    with (
-        tempfile.NamedTemporaryFile("w+") as log,
-        subprocess.Popen(
-            [sys.executable, __file__, *map(str, words)], stdout=log, stderr=log
-        ) as process,
-    ):
-        try:
-            end = time.monotonic() + PATIENCE
-            while not _is_ready(port):
-                assert process.poll() is None, Path(log.name).read_text()
-                assert time.monotonic() < end, Path(log.name).read_text()
-                time.sleep(0.1)
-            print(f"  ready: {kind}", flush=True)
-            yield port
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def _is_ready(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/v2/models/model/ready")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
-
-
-# The clients
 
 
 @dataclass(frozen=True)
 class Given:
     """A client's request, and the answer that it is held to."""
 
-    body: bytes
+    body: bytes  # of the Open Inference Protocol
     head: int  # bytes of its JSON
+    npy: bytes  # what numpy.save makes of the array alone
     answer: bytes  # float32
     tolerance: float
 
@@ -197,14 +69,14 @@ class Taken:
     wrong: int = 0
 
 
-def ask(port: int, given: list[Given], seconds: float, gate: Any, results: Any) -> None:
+def ask(kind: str, port: int, given: list[Given], seconds: float, gate: Any, results: Any) -> None:
     """Be some clients, in this process: a thread and a connection for each."""
     taken = [Taken([]) for _ in given]
     errors: list[BaseException] = []
 
     def one(index: int) -> None:
         try:
-            _ask(port, given[index], seconds, gate, taken[index])
+            _ask(kind, port, given[index], seconds, gate, taken[index])
         except BaseException as error:
             gate.abort()
             if not isinstance(error, threading.BrokenBarrierError):  # another's fault
@@ -218,21 +90,23 @@ def ask(port: int, given: list[Given], seconds: float, gate: Any, results: Any) 
     results.put((taken, [repr(error) for error in errors]))
 
 
-def _ask(port: int, given: Given, seconds: float, gate: Any, taken: Taken) -> None:
+def _ask(kind: str, port: int, given: Given, seconds: float, gate: Any, taken: Taken) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     connection.connect()
     connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    headers = {LENGTH: str(given.head), "Content-Type": "application/octet-stream"}
+    path, body, headers = "/v2/models/model/infer", given.body, {LENGTH: str(given.head)}
+    if kind == "ray":
+        path, body, headers = "/", given.npy, {}
     wanted = np.frombuffer(given.answer, np.float32)
 
     def call() -> None:
-        connection.request("POST", "/v2/models/model/infer", given.body, headers)
+        connection.request(
+            "POST", path, body, {**headers, "Content-Type": "application/octet-stream"}
+        )
         answer = connection.getresponse()
         content = answer.read()
         assert answer.status == 200, content
-        told = json.loads(content[: int(answer.headers[LENGTH])])
-        datatype = np.dtype({"FP32": "f4", "FP16": "f2"}[told["outputs"][0]["datatype"]])
-        found = np.frombuffer(content, datatype, wanted.size, int(answer.headers[LENGTH]))
+        found = _found(content, answer.headers.get(LENGTH), wanted.size)
         taken.checked += 1
         taken.wrong += not np.abs(found - wanted).max() <= given.tolerance  # nor is it with NaN
 
@@ -247,13 +121,23 @@ def _ask(port: int, given: Given, seconds: float, gate: Any, taken: Taken) -> No
     connection.close()
 
 
-def measure(port: int, given: list[Given], seconds: float) -> Taken:
+def _found(content: bytes, head: str | None, size: int) -> Any:
+    """Return an answer's numbers, behind the JSON of the Open Inference Protocol or in an .npy."""
+    if head is None:
+        return np.load(io.BytesIO(content)).ravel()
+    told = json.loads(content[: int(head)])
+    datatype = np.dtype({"FP32": "f4", "FP16": "f2"}[told["outputs"][0]["datatype"]])
+    return np.frombuffer(content, datatype, size, int(head))
+
+
+def measure(kind: str, port: int, given: list[Given], seconds: float) -> Taken:
     """Let all clients ask for some seconds; return what they saw."""
     context = multiprocessing.get_context("spawn")
     parts = [given[at : at + CLIENTS_A_PROCESS] for at in range(0, len(given), CLIENTS_A_PROCESS)]
     gate, results = context.Barrier(len(given)), context.Queue()
     processes = [
-        context.Process(target=ask, args=(port, part, seconds, gate, results)) for part in parts
+        context.Process(target=ask, args=(kind, port, part, seconds, gate, results))
+        for part in parts
     ]
     for process in processes:
         process.start()
@@ -282,7 +166,7 @@ def requests_of(path: Path, count: int, lanes: int) -> list[Given]:
             told = {
                 "inputs": [
                     {
-                        **_told(spec),
+                        **described(spec),
                         "shape": shape,
                         "parameters": {"binary_data_size": array.nbytes},
                     }
@@ -292,7 +176,10 @@ def requests_of(path: Path, count: int, lanes: int) -> list[Given]:
             }
             head = json.dumps(told).encode()
             tolerance = 0.02 * float(np.abs(output).max())  # of half precision, in other batches
-            made.append(Given(head + array.tobytes(), len(head), output.tobytes(), tolerance))
+            file = io.BytesIO()
+            np.save(file, array)
+            body = head + array.tobytes()
+            made.append(Given(body, len(head), file.getvalue(), output.tobytes(), tolerance))
     return made
 
 
@@ -306,7 +193,11 @@ def describe(path: Path) -> Row:
         "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
         "trtfast": trtfast.__version__,
-        "packages": {name: version(name) for name in ("kserve", "numpy", "uvicorn", "uvloop")},
+        "packages": {
+            name: version(name)
+            for name in ("kserve", "numpy", "ray", "uvicorn", "uvloop")
+            if find_spec(name) is not None
+        },
     }
 
 
@@ -321,21 +212,17 @@ def main() -> int:
     parser.add_argument("--lanes", type=int, default=2)
     parser.add_argument("--delay", type=float, default=0.0, help="seconds, of the batcher's queue")
     parser.add_argument("--output", type=Path)
-    parser.add_argument("--serve", choices=SERVERS, help=argparse.SUPPRESS)
-    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.serve:
-        serve(options.serve, options.model, options.port, options)
-        return 0
     given = requests_of(options.model, max(options.clients), options.lanes)
     found: dict[tuple[int, str], list[Taken]] = {}
     with ExitStack() as stack:
-        ports = {kind: stack.enter_context(started(kind, options)) for kind in SERVERS}
+        how = (options.model, options.lanes, options.delay)
+        ports = {kind: stack.enter_context(started(kind, *how)) for kind in KINDS}
         for _ in range(options.rounds):
             for clients in options.clients:
                 for kind, port in ports.items():
                     try:
-                        taken = measure(port, given[:clients], options.seconds)
+                        taken = measure(kind, port, given[:clients], options.seconds)
                     except RuntimeError as error:
                         raise SystemExit(f"{kind}, {clients} clients: {error}") from error
                     found.setdefault((clients, kind), []).append(taken)

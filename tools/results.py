@@ -154,12 +154,13 @@ SERVERS = {
     "batcher": "`trtfast serve`",
     "plain": "the same, each request a call",
     "kserve": "KServe's own server, each request a call",
+    "ray": "Ray Serve, one replica",
 }
 
 
 def serving(run: dict[str, Any]) -> Iterator[str]:
     yield (
-        f"\n## Over HTTP on loopback: {run['gpu']}, {Path(run['model']).stem}\n\n"
+        f"\n## Over HTTP on loopback: {run['gpu'] or run['cpu']}, {Path(run['model']).stem}\n\n"
         "Clients in other processes, each with one request of one float32 image under way: answers "
         "in a second, and median and 99th percentile in ms. To read and write 0.6 MB for each "
         "request is nearly all that the server does; KServe's makes a list of numbers of it. A "
@@ -167,10 +168,11 @@ def serving(run: dict[str, Any]) -> Iterator[str]:
     )
     rows = {tuple(each["id"].split("/")[1:]): each for each in run["rows"]}
     clients = sorted({name for name, _ in rows}, key=lambda name: int(name.removeprefix("http")))
-    yield row(["clients", *SERVERS.values()])
-    yield row(["---"] * (len(SERVERS) + 1))
+    servers = [server for server in SERVERS if (clients[0], server) in rows]
+    yield row(["clients", *(SERVERS[server] for server in servers)])
+    yield row(["---"] * (len(servers) + 1))
     for name in clients:
-        found = (rows[name, server] for server in SERVERS)
+        found = (rows[name, server] for server in servers)
         told = [
             f"{each['throughput']:.0f} ({each['median'] * 1e3:.1f}, {each['p99'] * 1e3:.1f})"
             for each in found
