@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import functools
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -46,19 +46,25 @@ class InferenceFuture(concurrent.futures.Future[Any]):
         if not self.done():
             loop = asyncio.get_running_loop()
             waiter: asyncio.Future[None] = loop.create_future()
-            port = None if self._call is None else _port_of(loop)
-            is_told_here = port is not None and self._call.tell(port.inbox)  # type: ignore[union-attr]
-            wake = _set if is_told_here else functools.partial(_call_in, loop, _set)
-            self.add_done_callback(lambda _: wake(waiter))
+            port = self._told_to(loop)
+            thread = threading.get_ident()
+            self.add_done_callback(lambda _: _wake(loop, waiter, thread))
             try:
                 yield from waiter
             except (asyncio.CancelledError, GeneratorExit):
                 self.cancel()
                 # Others may still wait for it, when this loop does not run any more.
-                if is_told_here and not self._call.tell(None):  # type: ignore[union-attr]
-                    port.take()  # type: ignore[union-attr]
+                if port is not None and self._call is not None and not self._call.tell(None):
+                    port.take()
                 raise
         return self.result()
+
+    def _told_to(self, loop: asyncio.AbstractEventLoop) -> _Port | None:
+        """Have the loop complete it; None where something else does, or did."""
+        if self._call is None:
+            return None
+        port = _port_of(loop)
+        return port if port is not None and self._call.tell(port.inbox) else None
 
 
 class _Port:
@@ -90,18 +96,18 @@ def _port_of(loop: asyncio.AbstractEventLoop) -> _Port | None:
     return port
 
 
+def _wake(loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[None], thread: int) -> None:
+    """Wake a coroutine of a loop that runs on that thread, from any."""
+    if threading.get_ident() == thread:
+        _set(waiter)
+    else:
+        with contextlib.suppress(RuntimeError):  # of a loop that is closed, where nobody waits
+            loop.call_soon_threadsafe(_set, waiter)
+
+
 def _set(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():  # it may be cancelled
         waiter.set_result(None)
-
-
-def _call_in(
-    loop: asyncio.AbstractEventLoop,
-    function: Callable[[asyncio.Future[None]], None],
-    waiter: asyncio.Future[None],
-) -> None:
-    with contextlib.suppress(RuntimeError):  # of a loop that is closed, where nobody waits
-        loop.call_soon_threadsafe(function, waiter)
 
 
 def begin(

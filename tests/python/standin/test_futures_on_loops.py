@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest import mock
 
@@ -55,6 +57,17 @@ def test_a_thread_may_wait_for_the_same_future(
     with gpu.gate() as gate:
         for found in loop.run_until_complete(ask(gate)):
             np.testing.assert_array_equal(found, answer(rows(4)))
+
+
+def test_two_loops_may_wait_for_the_same_future(gpu: FakeGpu, narrow: trtfast.Engine) -> None:
+    with gpu.gate() as gate, ThreadPoolExecutor(2) as pool:
+        future = _behind(gate, narrow)
+        found = [pool.submit(asyncio.run, _wait(future)) for _ in range(2)]
+        while len(future._done_callbacks) < 2:  # type: ignore[attr-defined]
+            time.sleep(0.001)
+        gate.open()
+        for each in found:
+            np.testing.assert_array_equal(each.result(60), answer(rows(4)))
 
 
 @pytest.mark.parametrize("opened", ["before", "after"])
