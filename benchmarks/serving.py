@@ -1,6 +1,7 @@
 """Requests in a second and their times, through HTTP on loopback.
 
     python benchmarks/serving.py model.engine --output serving.json
+    python benchmarks/serving.py --output serving.json
 
 Servers, in processes of their own, take turns; clients are in other processes, each with a
 connection that it keeps, an input of its own, and one request at a time:
@@ -13,8 +14,9 @@ connection that it keeps, an input of its own, and one request at a time:
   installed. Arrays go as ``numpy.save`` writes them.
 
 Each answer is held to what the engine alone gives for its input, and those that are not it are
-counted; then the exit status is 1. It needs no registry and no network: the packages of
-``trtfast[serve]``, and an engine, or an ONNX model for the CPU.
+counted; then the exit status is 1. Without a model, it is one of next to no time, the means of an
+image's channels, and what is measured is what the servers themselves take. It needs no registry and
+no network: the packages of ``trtfast[serve]``, and an engine, or an ONNX model for the CPU.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import multiprocessing
 import os
 import platform
 import socket
+import tempfile
 import threading
 import time
 from contextlib import ExitStack
@@ -37,6 +40,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+from onnx import TensorProto, helper
 
 import trtfast
 from measure import Row, summary
@@ -151,6 +156,17 @@ def measure(kind: str, port: int, given: list[Given], seconds: float) -> Taken:
     return Taken(times, sum(taken.checked for taken in every), sum(taken.wrong for taken in every))
 
 
+def make_means(folder: Path) -> Path:
+    """Make a model of next to no time: the means of an image's channels."""
+    path = folder / "means.onnx"
+    node = helper.make_node("ReduceMean", ["image"], ["means"], axes=[2, 3], keepdims=0)
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 224, 224])
+    means = helper.make_tensor_value_info("means", TensorProto.FLOAT, ["n", 3])
+    graph = helper.make_graph([node], "means", [image], [means])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
+    return path
+
+
 def requests_of(path: Path, count: int, lanes: int) -> list[Given]:
     """Make a request for each client, and compute its answer on the engine alone."""
     made = []
@@ -205,7 +221,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", type=Path, help="an engine, or an ONNX model")
+    parser.add_argument("model", type=Path, nargs="?", help="an engine, or an ONNX model")
     parser.add_argument("--seconds", type=float, default=5, help="for each measurement of a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS)
@@ -213,6 +229,13 @@ def main() -> int:
     parser.add_argument("--delay", type=float, default=0.0, help="seconds, of the batcher's queue")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        options.model = options.model or make_means(Path(scratch))
+        return compare(options)
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Measure all servers, and write what was found; return the exit status."""
     given = requests_of(options.model, max(options.clients), options.lanes)
     found: dict[tuple[int, str], list[Taken]] = {}
     with ExitStack() as stack:
