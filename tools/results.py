@@ -165,7 +165,8 @@ def serving(run: dict[str, Any]) -> Iterator[str]:
         "Clients in other processes, each with one request of one float32 image under way: answers "
         "in a second, and median and 99th percentile in ms. To read and write 0.6 MB for each "
         "request is nearly all that the server does; KServe's makes a list of numbers of it. A "
-        f"request waits {run['delay'] * 1e3:g} ms at most. `means` is a model of next to no time.\n\n"
+        f"request waits {run['delay'] * 1e3:g} ms at most. `means` is a model of next to no "
+        "time.\n\n"
     )
     rows = {tuple(each["id"].split("/")[1:]): each for each in run["rows"]}
     clients = sorted({name for name, _ in rows}, key=lambda name: int(name.removeprefix("http")))
