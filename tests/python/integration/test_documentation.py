@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import re
 import shutil
@@ -97,7 +98,13 @@ def stored(fence: docs.Fence) -> set[str]:
 
 def check_calls(fence: docs.Fence) -> None:
     """Compare with trtfast all names that are taken of it, and how its functions are called."""
-    for node in ast.walk(ast.parse(fence.text)):
+    nodes = list(ast.walk(ast.parse(fence.text)))
+    for node in nodes:
+        if isinstance(node, ast.Import):  # a module is the package's only once it is imported
+            for alias in node.names:
+                if alias.name.startswith("trtfast."):
+                    importlib.import_module(alias.name)
+    for node in nodes:
         if isinstance(node, ast.Call) and (function := resolved(node.func)) is not None:
             accepted = inspect.signature(function).parameters
             if any(each.kind is each.VAR_KEYWORD for each in accepted.values()):
