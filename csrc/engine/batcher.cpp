@@ -118,12 +118,18 @@ std::vector<Tensor> Batcher::infer(const Item& item) {
     if (active_ < options_.lanes && due(*group) <= item->times.asked) {
       ++group->claims;
       ++active_;
+      ++own_runs_;
       mine = group;
     } else {
       wake_for(*group, item->rows());
     }
   }
-  if (mine) run(*mine);
+  if (mine) {
+    run(*mine);
+    const std::scoped_lock lock(mutex_);
+    --own_runs_;
+    if (closed_) changed_.notify_all();
+  }
   wait->told.wait(0, std::memory_order_acquire);
   if (wait->outcome.error) std::rethrow_exception(wait->outcome.error);
   return std::move(wait->outcome.outputs);
@@ -420,6 +426,10 @@ void Batcher::close() {
   }
   changed_.notify_all();
   for (auto& thread : threads) thread.join();
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return own_runs_ == 0; });
+  }
   watcher_.stop();
 }
 

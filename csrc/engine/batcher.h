@@ -115,6 +115,7 @@ class Batcher {
   std::size_t waiting_ = 0;
   std::int64_t running_ = 0;  // rows
   std::size_t active_ = 0;    // threads that have claimed a batch, until it has run
+  std::size_t own_runs_ = 0;  // of those who wait for them, on their own threads
   Callers callers_;
   std::map<std::int64_t, std::uint64_t> batch_sizes_;
   bool closed_ = false;

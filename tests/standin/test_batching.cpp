@@ -1,6 +1,7 @@
 // Which requests are run together, and when: with a runner of the test's own, which begins a batch
 // when the test says so.
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -336,6 +337,27 @@ TEST(Batching, ClosingAnswersWhatWaitsAndRefusesTheRest) {
   EXPECT_EQ(batching.told({4}), "{ 4 }");
   EXPECT_THROW(batching.add({5}), ClosedError);
   batching.batcher->close();
+}
+
+TEST(Batching, ClosingWaitsForABatchOnItsCallersThread) {
+  Batching batching({.max_batch_size = 2});
+  batching.echo->let_end(false);
+  const Values value = {1};
+  const auto item = std::make_shared<BatchItem>();
+  item->inputs = {view(value, {1})};
+  std::jthread caller([&] { EXPECT_EQ(batching.batcher->infer(item).size(), 1U); });
+  batching.echo->wait_until_begun(1);
+  std::atomic<bool> is_closed = false;
+  std::jthread closer([&] {
+    batching.batcher->close();
+    is_closed = true;
+  });
+  std::this_thread::sleep_for(milliseconds(20));
+  EXPECT_FALSE(is_closed);
+  batching.echo->let_end(true);
+  closer.join();
+  caller.join();
+  EXPECT_EQ(batching.batcher->stats().calls, 1U);
 }
 
 TEST(Batching, WhatFitsInNoBatchIsRefused) {
