@@ -42,6 +42,21 @@ class InferenceFuture(concurrent.futures.Future[Any]):
         self.set_running_or_notify_cancel()  # wakes those who wait
         return True
 
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the answer; as the standard library's."""
+        self._leave_loop()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for the end; as the standard library's."""
+        self._leave_loop()
+        return super().exception(timeout)
+
+    def _leave_loop(self) -> None:
+        """Wait for no event loop, which may not run any more, to complete it."""
+        if self._call is not None and not self.done():
+            self._call.tell(None)
+
     def __await__(self) -> Generator[Any, None, Any]:
         if not self.done():
             loop = asyncio.get_running_loop()
