@@ -6,9 +6,9 @@
         --in-flight 1 16 --output rehearsal.json
 
 trtfast's Batcher stands against a loop that queues and stacks in Python, and against the batching
-of Ray Serve and of LitServe, where they are installed, on the same engine, in turns. A
-batch has at most a lane's share of what is under way, for all of them. A first round,
-that is not timed, compares every answer with that of its row from the engine alone.
+of Ray Serve and of LitServe, where they are installed, on the same engine, in turns. A batch has at
+most a lane's share of what is under way, for all of them. A first round, that is not timed,
+compares every answer with that of its row from the engine alone.
 
 The file is written after each number in flight. The exit status is 1 if something failed, or an
 answer was another's.

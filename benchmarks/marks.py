@@ -22,7 +22,6 @@ import asyncio
 import concurrent.futures
 import faulthandler
 import itertools
-import json
 import os
 import tempfile
 import threading
@@ -41,6 +40,7 @@ from onnx import ModelProto, TensorProto, helper
 
 import trtfast
 from environment import describe, host
+from measure import report
 from trtfast import backend
 
 Rows = NDArray[np.float32]
@@ -360,10 +360,7 @@ def main() -> int:
         "per_second": options.requests / seconds,
         **summary(ledger, stats),
     }
-    text = json.dumps(result, indent=1)
-    if options.output:
-        options.output.write_text(text + "\n")
-    print(text, flush=True)
+    report(result, options.output)
     return 1 if result["fault_count"] else 0
 
 

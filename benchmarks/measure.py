@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import json
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -118,6 +120,14 @@ def failure(name: str) -> Row:
     text = traceback.format_exc()
     print(f"FAILED {name}\n{text}", flush=True)
     return {"id": name, "error": text}
+
+
+def report(result: Row, path: Path | None) -> None:
+    """Print a result, and write it to a file if there is one."""
+    text = json.dumps(result, indent=1)
+    if path is not None:
+        path.write_text(text + "\n")
+    print(text, flush=True)
 
 
 def _warm_up(contender: Contender) -> None:

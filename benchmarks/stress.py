@@ -16,7 +16,6 @@ import argparse
 import asyncio
 import concurrent.futures
 import faulthandler
-import json
 import os
 import random
 import sys
@@ -36,6 +35,7 @@ import torch
 
 import trtfast
 from environment import allocated_bytes, describe, device_bytes, resident_bytes
+from measure import report
 from stress_services import Request, Service, arrays_of, start
 from trtfast import backend
 
@@ -341,10 +341,7 @@ def main() -> int:
         faulthandler.dump_traceback_later(seconds + 2 * PATIENCE, exit=True)
         result = stress(services, options.threads, seconds, options.tolerance)
     faulthandler.cancel_dump_traceback_later()
-    text = json.dumps(result, indent=1)
-    if options.output:
-        options.output.write_text(text + "\n")
-    print(text, flush=True)
+    report(result, options.output)
     return 1 if result["leaked"] or result["faults"] else 0
 
 
