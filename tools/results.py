@@ -135,8 +135,7 @@ def batching(run: dict[str, Any]) -> Iterator[str]:
         "99th percentile of a caller's wait in ms. A batch has at most a lane's share of what is "
         f"under way, lanes are {asked['lanes']}, a request waits {asked['delay'] * 1e3:g} ms at "
         f"most, and `wait` is `{asked['wait']}`. The engine alone is plain `infer` with such "
-        "batches, "
-        "from as many threads as lanes. [Which to use when](howto/fleet.md).\n\n"
+        "batches, from as many threads as lanes. [Which to use when](howto/fleet.md).\n\n"
     )
     rows = {each["id"]: each for each in run["results"]}
     yield row(["model, images under way", "engine alone", *CONTENDERS.values()])

@@ -46,10 +46,11 @@ class Batcher(Closing):
     max_batch_size : int, optional
         Rows that a batch has at most; by default the engine's largest batch.
     max_queue_delay : float
-        Seconds that a request may wait for others where a lane is free. It waits only until there
-        are as many rows as are a lane's share of all that are known: that wait, that run, and that
-        were answered within these seconds, whose callers may come back. With 0, the default, no
-        lane is kept idle, and batches form only while all are busy.
+        Seconds that a request may wait for others where a lane is free: until there are the rows of
+        a batch; or, where there were requests just now, a lane's share of all that are known: that
+        wait, that run, and that were answered within four times these seconds, whose callers may
+        come back. With 0, the default, no lane is kept idle, and batches form only while all are
+        busy.
     preferred_batch_sizes : sequence of int, optional
         Numbers of rows at which a batch is run without waiting for more; what waits is cut to the
         largest of them that it fills. With an engine of ``pad_to_bucket=True`` and a warmup, all
