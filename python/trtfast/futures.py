@@ -72,7 +72,7 @@ class InferenceFuture(concurrent.futures.Future[Any]):
                 if port is not None and self._call is not None and not self._call.tell(None):
                     port.take()
                 raise
-        return self.result()
+        return super().result()
 
     def _told_to(self, loop: asyncio.AbstractEventLoop) -> _Port | None:
         """Have the loop complete it; None where something else does, or did."""
