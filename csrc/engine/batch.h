@@ -30,6 +30,7 @@ struct BatchItem {
     return recipe != nullptr ? static_cast<std::int64_t>(images.size())
                              : inputs.front().shape.front();
   }
+  [[nodiscard]] bool is_late(Clock::time_point now) const { return deadline && *deadline <= now; }
 };
 
 using BatchItems = std::vector<std::shared_ptr<BatchItem>>;

@@ -34,10 +34,6 @@ bool may_be_of_an_item(const std::exception_ptr& error) {
   }
 }
 
-bool is_late(const BatchItem& item, Clock::time_point now) {
-  return item.deadline && *item.deadline <= now;
-}
-
 std::int64_t rows_of(const BatchItems& items) {
   return std::accumulate(items.begin(), items.end(), std::int64_t{0},
                          [](std::int64_t rows, const auto& item) { return rows + item->rows(); });
@@ -50,22 +46,6 @@ std::exception_ptr lateness() {
 }
 
 }  // namespace
-
-/// Requests that fit into one batch, in the order of their arrival.
-struct Batcher::Group {
-  std::shared_ptr<const images::Recipe> recipe;
-  std::vector<Shape> shapes;  // of the inputs; their rows count for nothing
-  std::list<Item> items = {};
-  std::int64_t rows = 0;
-  std::int64_t claims = 0;  // threads that are about to take a batch of it
-
-  [[nodiscard]] bool takes(const BatchItem& item) const {
-    const auto alike = [](const TensorView& input, const Shape& shape) {
-      return std::equal(input.shape.begin() + 1, input.shape.end(), shape.begin() + 1, shape.end());
-    };
-    return recipe == item.recipe && std::ranges::equal(item.inputs, shapes, alike);
-  }
-};
 
 void BatcherStats::reset() noexcept {
   forget_calls();
@@ -183,8 +163,8 @@ Batcher::Groups::iterator Batcher::enqueue(const Item& item) {
 
 // Wakes a thread for rows that have come to a group, unless one is awake for them. Under the lock.
 void Batcher::wake_for(const Group& group, std::int64_t rows) {
-  const std::int64_t unclaimed = group.rows - (group.claims * options_.max_batch_size);
-  const std::int64_t before = std::max(std::int64_t{0}, unclaimed - rows);
+  const std::int64_t before =
+      std::max(std::int64_t{0}, group.unclaimed(options_.max_batch_size) - rows);
   if (before == 0 || before < enough()) look_after(group);
 }
 
@@ -214,10 +194,10 @@ std::int64_t Batcher::enough() const {
 
 // The moment from which a thread may claim a batch of a group. Under the lock.
 Clock::time_point Batcher::due(const Group& group) const {
-  std::int64_t claimed = group.claims * options_.max_batch_size;
-  const std::int64_t unclaimed = group.rows - claimed;
+  const std::int64_t unclaimed = group.unclaimed(options_.max_batch_size);
   if (unclaimed <= 0) return Clock::time_point::max();
   if (closed_ || unclaimed >= enough()) return Clock::time_point::min();
+  std::int64_t claimed = group.rows - unclaimed;
   auto first = group.items.begin();
   for (; claimed > 0 && std::next(first) != group.items.end(); ++first) claimed -= (*first)->rows();
   // As callers are forgotten, less is enough.
@@ -273,7 +253,7 @@ BatchItems Batcher::take(Groups::iterator group, BatchItems& late) {
   std::int64_t rows = 0;
   while (!group->items.empty()) {
     Item& first = group->items.front();
-    const bool is_too_late = is_late(*first, now);
+    const bool is_too_late = first->is_late(now);
     const std::int64_t more = first->rows();
     if (!is_too_late && rows > 0 && rows + more > most) break;
     if (!is_too_late) rows += more;
@@ -381,7 +361,7 @@ Clock::time_point Batcher::sweep(Clock::time_point now) {
     for (auto group = groups_.begin(); group != groups_.end();) {
       const auto next = std::next(group);
       group->items.remove_if([&](const Item& item) {
-        if (!is_late(*item, now)) {
+        if (!item->is_late(now)) {
           if (item->deadline) following = std::min(following, *item->deadline);
           return false;
         }

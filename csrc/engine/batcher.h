@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "engine/batch.h"
+#include "engine/batch_group.h"
 #include "engine/callers.h"
 #include "engine/stats.h"
 #include "engine/watcher.h"
@@ -84,7 +85,7 @@ class Batcher {
   [[nodiscard]] bool is_orphan() const noexcept;
 
  private:
-  struct Group;
+  using Group = BatchGroup;
   using Groups = std::list<Group>;
   using Take = std::function<const BatchItems&()>;
 

@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "engine/batcher.h"
-#include "engine/callers.h"
 #include "engine/transfer.h"
 #include "outcomes.h"
 #include "serving_test.h"
@@ -27,7 +26,6 @@ using trtfast::Batcher;
 using trtfast::BatcherOptions;
 using trtfast::BatchItem;
 using trtfast::BatchItems;
-using trtfast::Callers;
 using trtfast::Clock;
 using trtfast::ClosedError;
 using trtfast::QueueFullError;
@@ -373,33 +371,6 @@ TEST(Batching, WhatFitsInNoBatchIsRefused) {
   for (const std::int64_t size : {0, 3}) {
     EXPECT_THROW(Batching({.max_batch_size = 2, .preferred = {size}}), InputError);
   }
-}
-
-TEST(KnownCallers, AreExpectedUntilAsManyComeOrTheyAreForgotten) {
-  const Clock::time_point start;
-  Callers callers(milliseconds(10));
-  EXPECT_FALSE(callers.are_known());
-  EXPECT_EQ(callers.next_forgotten(), Clock::time_point::max());
-  callers.were_told(3, start);
-  callers.were_told(2, start + milliseconds(4));
-  EXPECT_EQ(callers.expected(), 5);
-  callers.came(4, start + milliseconds(5));
-  EXPECT_EQ(callers.expected(), 1);
-  EXPECT_EQ(callers.next_forgotten(), start + milliseconds(14)) << "the first have all come";
-  callers.came(2, start + milliseconds(6));
-  EXPECT_EQ(callers.expected(), 0);
-  EXPECT_TRUE(callers.are_known());
-  callers.were_told(7, start + milliseconds(6));
-  callers.forget(start + milliseconds(14));
-  EXPECT_EQ(callers.expected(), 7);
-  callers.forget(start + milliseconds(16));
-  EXPECT_FALSE(callers.are_known());
-}
-
-TEST(KnownCallers, OfNoMemoryAreNone) {
-  Callers callers(Clock::duration::zero());
-  callers.were_told(3, Clock::time_point());
-  EXPECT_FALSE(callers.are_known());
 }
 
 }  // namespace
