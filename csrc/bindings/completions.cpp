@@ -130,13 +130,11 @@ std::vector<py::tuple> take_completed() {
 }  // namespace
 
 void complete(const std::shared_ptr<Pending>& pending, Outcome outcome) {
-  std::shared_ptr<Inbox> inbox;
-  {
-    const std::scoped_lock lock(pending->mutex);
-    pending->outcome = std::move(outcome);
-    pending->has_ended = true;
-    inbox = std::move(pending->told_to);
-  }
+  const std::scoped_lock lock(pending->mutex);
+  pending->outcome = std::move(outcome);
+  pending->has_ended = true;
+  // Still under the lock: who is told that the call has ended finds it in the inbox.
+  const auto inbox = std::move(pending->told_to);
   (inbox != nullptr ? *inbox : SharedInbox::instance()).add(pending);
 }
 

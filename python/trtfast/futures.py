@@ -8,7 +8,7 @@ import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from . import _core
 from ._pump import Pump
@@ -29,6 +29,7 @@ class InferenceFuture(concurrent.futures.Future[Any]):
     """
 
     _call: _core.PendingCall | None = None
+    _port: ReferenceType[_Port] | None = None  # of the loop that was to complete it
 
     def cancel(self) -> bool:
         """Take the call back; False where it has begun or ended."""
@@ -54,32 +55,34 @@ class InferenceFuture(concurrent.futures.Future[Any]):
 
     def _leave_loop(self) -> None:
         """Wait for no event loop, which may not run any more, to complete it."""
-        if self._call is not None and not self.done():
-            self._call.tell(None)
+        if self._call is None or self.done() or self._call.tell(None):
+            return
+        port = None if self._port is None else self._port()
+        if port is not None:  # one that is gone has handed on what it had
+            port.take()
 
     def __await__(self) -> Generator[Any, None, Any]:
         if not self.done():
             loop = asyncio.get_running_loop()
             waiter: asyncio.Future[None] = loop.create_future()
-            port = self._told_to(loop)
+            self._enter(loop)
             thread = threading.get_ident()
             self.add_done_callback(lambda _: _wake(loop, waiter, thread))
             try:
                 yield from waiter
             except (asyncio.CancelledError, GeneratorExit):
                 self.cancel()
-                # Others may still wait for it, when this loop does not run any more.
-                if port is not None and self._call is not None and not self._call.tell(None):
-                    port.take()
+                self._leave_loop()  # for others, who may still wait when it does not run any more
                 raise
         return super().result()
 
-    def _told_to(self, loop: asyncio.AbstractEventLoop) -> _Port | None:
-        """Have the loop complete it; None where something else does, or did."""
+    def _enter(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have the loop complete it, unless something else does, or did."""
         if self._call is None:
-            return None
+            return
         port = _port_of(loop)
-        return port if port is not None and self._call.tell(port.inbox) else None
+        if port is not None and self._call.tell(port.inbox):
+            self._port = ref(port)
 
 
 class _Port:

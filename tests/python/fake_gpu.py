@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 import weakref
 from pathlib import Path
 from types import TracebackType
@@ -139,6 +140,7 @@ class Gate:
         gpu.set_late(True)
         self._gate = fake.fake_cuda_shut_gate()
         assert self._gate
+        self._opening = threading.Lock()  # for a timer and the test may both open it
 
     def held(self, values: np.ndarray) -> Shared:
         """Return an array on the GPU that is not ready before the gate is open."""
@@ -149,9 +151,10 @@ class Gate:
         self._fake.fake_cuda_wait_for_gate(self._gate)
 
     def open(self) -> None:
-        if self._gate:
-            self._fake.fake_cuda_open_gate(self._gate)
-            self._gate = None
+        with self._opening:
+            if self._gate:
+                self._fake.fake_cuda_open_gate(self._gate)
+                self._gate = None
 
     def __enter__(self) -> Self:
         return self

@@ -96,8 +96,9 @@ def test_a_call_outlives_the_loop_that_gave_it_up(
 
 
 @pytest.mark.parametrize("ask", ["result", "exception"])
+@pytest.mark.parametrize("ended", ["before", "after"])
 def test_a_thread_waits_for_no_loop_that_stopped(
-    gpu: FakeGpu, narrow: trtfast.Engine, ask: str
+    gpu: FakeGpu, narrow: trtfast.Engine, loop: asyncio.AbstractEventLoop, ask: str, ended: str
 ) -> None:
     async def begin(gate: Any) -> tuple[trtfast.InferenceFuture, asyncio.Task[Any]]:
         future = _behind(gate, narrow)
@@ -105,14 +106,17 @@ def test_a_thread_waits_for_no_loop_that_stopped(
         await asyncio.sleep(0)
         return future, task
 
-    loop = asyncio.new_event_loop()
     with gpu.gate() as gate:
         future, task = loop.run_until_complete(begin(gate))
-        threading.Timer(0.02, gate.open).start()
+        if ended == "before":  # the call ends, and the loop does not run to take it
+            gate.open()
+            narrow.infer_async(rows(1)).result(60)
+            assert not future.done()
+        else:
+            threading.Timer(0.02, gate.open).start()
         getattr(future, ask)(60)
         np.testing.assert_array_equal(future.result(), answer(rows(4)))
         np.testing.assert_array_equal(loop.run_until_complete(task), answer(rows(4)))
-    loop.close()
 
 
 def test_a_loop_that_can_watch_no_files(gpu: FakeGpu, narrow: trtfast.Engine) -> None:
