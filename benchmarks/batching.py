@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
 import trtfast
 from batchers import CONTENDERS, Ask, Contender, Plan, Rows, batching, nothing
@@ -40,9 +41,12 @@ from environment import clocks, describe, host
 from measure import Row, failure, quiet_gc, summary
 from trtfast import binding
 from trtfast.cli.models import load_model
+from workloads import doubling
 
 IN_FLIGHT = (1, 16, 64, 256)
 MODELS = ("efficientnet_lite0", "resnet50")
+# What batching itself costs: a model of no time, whose rows take no time to copy.
+TINY, TINY_WIDTH = "tiny", 8
 ROUNDS = 3
 SETTLE = 0.1  # seconds at the start of each round that are not counted
 NEEDS = {"ray-serve-batch": "ray", "litserve-batching": "litserve"}
@@ -273,11 +277,15 @@ def installed(contender: str) -> bool:
 
 def exported(name: str, folder: Path) -> Path:
     """Export a model, unless the folder has it."""
-    onnx = folder / f"{name}.onnx"
-    if not onnx.exists():
+    path = folder / f"{name}.onnx"
+    if path.exists():
+        return path
+    if name == TINY:
+        onnx.save(doubling("n", TINY_WIDTH), path)
+    else:
         model = load_model(name)
-        trtfast.export(model.module, model.sample, onnx)
-    return onnx
+        trtfast.export(model.module, model.sample, path)
+    return path
 
 
 def built(name: str, folder: Path, limit: int) -> Path:
@@ -320,7 +328,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--models", nargs="+", default=list(MODELS))
+    models = f"torchvision's and others', and {TINY}, for what batching itself costs"
+    parser.add_argument("--models", nargs="+", default=list(MODELS), help=models)
     parser.add_argument("--in-flight", nargs="+", type=int, default=list(IN_FLIGHT))
     parser.add_argument("--limit", type=int, default=128, help="rows of the largest batch")
     parser.add_argument("--delay", type=float, default=0.002, help="seconds that a row may wait")

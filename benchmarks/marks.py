@@ -36,12 +36,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, helper
 
 import trtfast
 from environment import describe, host
 from measure import report
 from trtfast import backend
+from workloads import doubling
 
 Rows = NDArray[np.float32]
 
@@ -284,18 +284,12 @@ def send(batcher: trtfast.Batcher, ledger: Ledger, threads: int, coroutines: int
 # What is asked, and what came of it
 
 
-def doubling() -> ModelProto:
-    """Make ``y = x + x``, whose answer float32 has exactly."""
-    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ("n", WIDTH)) for n in "xy")
-    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "marks", [x], [y])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-
-
 def open_engine(kind: str, lanes: int, stack: ExitStack) -> trtfast.InferenceEngine:
     if kind == "reference":
-        return stack.enter_context(trtfast.ReferenceEngine(doubling()))
+        return stack.enter_context(trtfast.ReferenceEngine(doubling("n", WIDTH)))
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    plan = trtfast.build(doubling(), folder / "marks.engine", precision="fp32", buckets=BUCKETS)
+    plan = folder / "marks.engine"
+    trtfast.build(doubling("n", WIDTH), plan, precision="fp32", buckets=BUCKETS)
     return stack.enter_context(trtfast.Engine(plan, lanes=lanes, pad_to_bucket=True))
 
 

@@ -13,19 +13,18 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper
 
 import trtfast
 from bindings import Graph, Loop, Plan
 from environment import device_bytes, resident_bytes
 from measure import Row, quiet_gc, round_robin, timed
+from workloads import doubling
 
 _SHAPE = (1, 8)
 
 
 def measure(folder: Path, calls: int, seconds: float) -> Iterator[Row]:
-    plan = trtfast.build(_doubling(folder / "doubling.onnx"), folder / "doubling.engine")
+    plan = trtfast.build(doubling(*_SHAPE), folder / "doubling.engine")
     batch = np.ones(_SHAPE, np.float32)
     with ExitStack() as stack:
         engine = stack.enter_context(trtfast.Engine(plan, wait="spin"))
@@ -122,14 +121,3 @@ def _bytes(call: Callable[[], object], calls: int, returned: int | None = None) 
         "python_peak_beyond_result": peak - size,
         "result": size,
     }
-
-
-def _doubling(path: Path) -> Path:
-    def value(name: str) -> onnx.ValueInfoProto:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, _SHAPE)
-
-    node = helper.make_node("Add", ["x", "x"], ["y"], name="double")
-    graph = helper.make_graph([node], "doubling", [value("x")], [value("y")])
-    opsets = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
-    return path

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto, helper
 
 import trtfast
 from trtfast.cli.models import Model
@@ -39,6 +40,14 @@ class Workload:
 
     def batch(self, batch: int, seed: int = 0) -> Batch:
         return np.random.default_rng(seed).standard_normal(self.shape(batch), np.float32)
+
+
+def doubling(rows: int | str, width: int) -> ModelProto:
+    """Make ``y = x + x``, which takes no time, and whose answer float32 has exactly."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, (rows, width)) for name in "xy")
+    node = helper.make_node("Add", ["x", "x"], ["y"], name="double")
+    graph = helper.make_graph([node], "doubling", [x], [y])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
 def prepare(model: Model, folder: Path) -> Workload:

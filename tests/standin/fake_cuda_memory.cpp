@@ -1,6 +1,7 @@
 // The fake's memory: allocated at once, or in a stream's order.
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -25,6 +26,7 @@ namespace {
 
 constexpr std::align_val_t kAlignment{256};
 constexpr std::size_t kPage = 4096;
+constexpr std::size_t kDeviceMemory = std::size_t{1} << 30U;  // of each GPU
 
 /// Small blocks are whole pages, and what was freed last is given out first: as on a GPU, memory
 /// that replaces smaller memory often lies at the same address.
@@ -104,9 +106,21 @@ std::optional<Allocation> find_start(const void* memory) {
   return found->second;
 }
 
+/// What the current GPU has left.
+std::size_t free_memory() {
+  const std::scoped_lock lock(state().mutex);
+  std::size_t free = kDeviceMemory;
+  for (const auto& [data, allocation] : state().memory) {
+    const bool is_its = allocation.space == Space::kDevice && allocation.device == current;
+    free -= is_its ? std::min(free, allocation.size) : 0;
+  }
+  return free;
+}
+
 cudaError_t allocate(void** memory, std::size_t bytes, Space space, const char* function) {
   if (const auto error = check_safe(function); error != cudaSuccess) return error;
-  if (fails(function) || fails("allocation")) return result(cudaErrorMemoryAllocation);
+  const bool is_full = space == Space::kDevice && bytes > free_memory();
+  if (is_full || fails(function) || fails("allocation")) return result(cudaErrorMemoryAllocation);
   *memory = add_allocation(bytes, space, nullptr);
   return cudaSuccess;
 }
@@ -156,10 +170,8 @@ cudaError_t allocate_from(std::shared_ptr<Pool> pool, void** memory, std::size_t
 extern "C" {
 
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
-  const std::scoped_lock lock(state().mutex);
-  *total = std::size_t{1} << 30U;
-  *free = *total;
-  for (const auto& [data, allocation] : state().memory) *free -= allocation.size;
+  *total = kDeviceMemory;
+  *free = free_memory();
   return cudaSuccess;
 }
 

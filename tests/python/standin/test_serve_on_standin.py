@@ -49,6 +49,10 @@ def test_an_engine_is_served_and_exchanged(
             with pytest.raises(InferenceServerException, match="cannot load this plan"):
                 triton.load_model("affine")
             assert ask(7) == 2
+            path.write_bytes(fake_gpu.build(fake.libraries["11.1"], TRIPLED, (1, 4, 1 << 28)))
+            with pytest.raises(InferenceServerException, match="no device memory"):
+                triton.load_model("affine")  # its activations are more than the GPU has
+            assert ask(7) == 2
             path.write_bytes(fake_gpu.build(fake.libraries["11.1"], TRIPLED))
             triton.load_model("affine")
         with ThreadPoolExecutor(8) as pool:

@@ -74,7 +74,7 @@ class Faulty(trtfast.ReferenceEngine):
 
 @pytest.mark.parametrize("fault", ["mixes", "adds"])
 def test_an_answer_to_another_mark_is_found(marks: ModuleType, fault: str) -> None:
-    with Faulty(marks.doubling(), fault) as engine:
+    with Faulty(marks.doubling("n", marks.WIDTH), fault) as engine:
         found = sent(marks, engine, 1000)
     assert found["wrong"] == found["ended"]["failed"] > 0
     assert "wrong answer" in found["faults"][0]
@@ -82,7 +82,7 @@ def test_an_answer_to_another_mark_is_found(marks: ModuleType, fault: str) -> No
 
 
 def test_a_batch_that_fails_is_found(marks: ModuleType) -> None:
-    with Faulty(marks.doubling(), "fails") as engine:
+    with Faulty(marks.doubling("n", marks.WIDTH), "fails") as engine:
         found = sent(marks, engine, 1000)
     assert found["wrong"] == 0
     assert found["fault_count"] == found["ended"]["failed"] > 0
@@ -94,7 +94,7 @@ def test_a_request_that_has_not_ended_or_ends_twice_is_found(marks: ModuleType) 
     first, *_ = ledger.requests()
     ledger.answered(first, first.answer)
     ledger.answered(first, first.answer)
-    with trtfast.ReferenceEngine(marks.doubling()) as engine, trtfast.Batcher(engine) as batcher:
+    with trtfast.ReferenceEngine(marks.doubling("n", marks.WIDTH)) as engine, trtfast.Batcher(engine) as batcher:
         faults = " ".join(marks.summary(ledger, batcher.stats())["faults"])
     assert "request 0, " in faults
     assert "it ended before" in faults
