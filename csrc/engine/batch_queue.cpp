@@ -104,12 +104,12 @@ std::optional<BatchQueue::Group> BatchQueue::claim_due(Clock::time_point now) {
   for (auto group = groups_.begin(); group != groups_.end(); ++group) {
     if (due(*group, least) <= now && (!chosen || asked(*group) < asked(**chosen))) chosen = group;
   }
-  if (chosen) claim(*chosen);
+  if (chosen) ++(*chosen)->claims;
   return chosen;
 }
 
 BatchQueue::Taken BatchQueue::take(Group group, Clock::time_point now) {
-  Taken taken{};
+  Taken taken;
   --group->claims;
   const auto larger = std::ranges::upper_bound(options_.preferred, group->rows);
   const std::int64_t most =
@@ -150,7 +150,7 @@ bool BatchQueue::remove(const Item& item) {
 }
 
 BatchQueue::Late BatchQueue::remove_late(Clock::time_point now) {
-  Late late{{}, kNever};
+  Late late;
   for (auto group = groups_.begin(); group != groups_.end();) {
     const auto next = std::next(group);
     group->items.remove_if([&](const Item& item) {

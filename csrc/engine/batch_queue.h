@@ -41,9 +41,9 @@ class BatchQueue {
   static constexpr Clock::time_point kNever = Clock::time_point::max();
 
   struct Added {
-    Group group;
-    Clock::time_point due;  // when a batch of the group is
-    bool is_news;           // whether it may be due earlier than before
+    Group group = {};
+    Clock::time_point due = kNever;  // when a batch of the group is
+    bool is_news = false;            // whether it may be due earlier than before
   };
 
   /// @throws InputError
@@ -63,16 +63,15 @@ class BatchQueue {
   /// The same of the first that is due.
   [[nodiscard]] Clock::time_point next_due() const;
 
-  /// Lets the others of a group wait as if its next batch were taken.
-  void claim(Group group) noexcept { ++group->claims; }
-  /// Claims a batch of the group that waits longest; none where nothing is due.
+  /// Claims a batch of the group that waits longest, which is the claimer's to take: others are due
+  /// of what it leaves. None where nothing is due.
   [[nodiscard]] std::optional<Group> claim_due(Clock::time_point now);
 
   struct Taken {
-    BatchItems items;
-    BatchItems late;           // those whose deadline has passed
-    std::int64_t rows;         // of the items
-    Clock::time_point due;     // when the next batch of the group is
+    BatchItems items = {};
+    BatchItems late = {};            // those whose deadline has passed
+    std::int64_t rows = 0;           // of the items
+    Clock::time_point due = kNever;  // when the next batch of the group is
   };
   /// Takes the batch that was claimed; the group may be gone afterwards.
   [[nodiscard]] Taken take(Group group, Clock::time_point now);
@@ -82,8 +81,8 @@ class BatchQueue {
   /// @return whether the request waited.
   bool remove(const Item& item);
   struct Late {
-    BatchItems items;
-    Clock::time_point following;  // the next deadline
+    BatchItems items = {};
+    Clock::time_point following = kNever;  // the next deadline
   };
   [[nodiscard]] Late remove_late(Clock::time_point now);
 

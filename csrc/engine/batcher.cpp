@@ -71,7 +71,7 @@ std::vector<Tensor> Batcher::infer(const Item& item) {
     // To wake a thread, and to be woken by it, takes as long as a small batch.
     if (active_ < queue_.options().lanes && added.due <= item->times.asked) {
       mine = added.group;
-      queue_.claim(*mine);
+      ++added.group->claims;
       ++active_;
       ++own_runs_;
     } else if (added.is_news) {
@@ -164,18 +164,23 @@ void Batcher::work() {
 }
 
 void Batcher::run(Group group) {
-  std::optional<BatchQueue::Taken> batch;
-  const auto taking = [&]() -> const BatchItems& { return batch.emplace(take(group)).items; };
+  BatchQueue::Taken batch;
+  bool is_taken = false;
+  const auto taking = [&]() -> const BatchItems& {
+    is_taken = true;
+    batch = take(group);
+    return batch.items;
+  };
   Timeline times;
   const auto error = attempt(taking, times);
-  if (!batch) static_cast<void>(taking());  // there is no lane for it, and will be none
-  const auto& [items, late, rows, _] = *batch;
+  if (!is_taken) static_cast<void>(taking());  // there is no lane for it, and will be none
+  const BatchItems& items = batch.items;
   {
     const std::scoped_lock lock(mutex_);
     --active_;
-    queue_.have_run(rows, Clock::now());
+    queue_.have_run(batch.rows, Clock::now());
   }
-  tell_late(late);
+  tell_late(batch.late);
   stats_.executions.fetch_add(items.empty() ? 0 : 1, std::memory_order_relaxed);
   if (!error || items.size() == 1 || !may_be_of_an_item(error)) {
     tell(items, times, error);

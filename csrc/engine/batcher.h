@@ -32,8 +32,8 @@ struct BatcherStats : CallStats {
   void reset() noexcept;
 };
 
-/// Threads run the batches that a queue has due, of requests that come from any thread, and tell each
-/// request its outcome.
+/// Runs the batches that a queue has due, on threads of its own and of those who wait, and tells
+/// each request its outcome. Requests come from any thread.
 class Batcher {
  public:
   using Item = BatchQueue::Item;
