@@ -94,7 +94,10 @@ def test_a_request_that_has_not_ended_or_ends_twice_is_found(marks: ModuleType) 
     first, *_ = ledger.requests()
     ledger.answered(first, first.answer)
     ledger.answered(first, first.answer)
-    with trtfast.ReferenceEngine(marks.doubling("n", marks.WIDTH)) as engine, trtfast.Batcher(engine) as batcher:
+    with (
+        trtfast.ReferenceEngine(marks.doubling("n", marks.WIDTH)) as engine,
+        trtfast.Batcher(engine) as batcher,
+    ):
         faults = " ".join(marks.summary(ledger, batcher.stats())["faults"])
     assert "request 0, " in faults
     assert "it ended before" in faults
