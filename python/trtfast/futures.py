@@ -23,9 +23,10 @@ __all__ = ["InferenceFuture", "begin", "start_on", "start_pump"]
 class InferenceFuture(concurrent.futures.Future[Any]):
     """What ``infer_async`` returns: a future as the standard library's, and awaitable.
 
-    ``result(timeout)`` waits, ``add_done_callback(function)`` has the function called with the
-    future on a thread of trtfast's, and ``await future`` works on any running event loop of
-    asyncio's kind without blocking it. ``cancel()`` takes a call back that has not begun.
+    ``result(timeout)`` waits, and ``await future`` works on any running event loop of asyncio's
+    kind without blocking it. ``add_done_callback(function)`` has the function called with the
+    future on a thread of trtfast's, or on that of an event loop whose coroutine waits.
+    ``cancel()`` takes a call back that has not begun.
     """
 
     _call: _core.PendingCall | None = None
