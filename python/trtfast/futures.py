@@ -82,7 +82,9 @@ class InferenceFuture(concurrent.futures.Future[Any]):
         if self._call is None:
             return
         port = _port_of(loop)
-        if port is not None and self._call.tell(port.inbox):
+        if self._port is not None and self._port() is not port:
+            self._leave_loop()  # of two loops neither waits for the other
+        elif port is not None and self._call.tell(port.inbox):
             self._port = ref(port)
 
 

@@ -70,6 +70,26 @@ def test_two_loops_may_wait_for_the_same_future(gpu: FakeGpu, narrow: trtfast.En
             np.testing.assert_array_equal(each.result(60), answer(rows(4)))
 
 
+@pytest.mark.parametrize("stops", [0, 1])
+def test_of_two_loops_neither_waits_for_the_other(
+    gpu: FakeGpu, narrow: trtfast.Engine, loop: asyncio.AbstractEventLoop, stops: int
+) -> None:
+    async def begin(future: trtfast.InferenceFuture) -> asyncio.Task[Any]:
+        task = asyncio.ensure_future(_wait(future))
+        await asyncio.sleep(0)
+        return task
+
+    loops = (loop, asyncio.new_event_loop())
+    with gpu.gate() as gate:
+        future = _behind(gate, narrow)
+        tasks = [each.run_until_complete(begin(future)) for each in loops]
+        threading.Timer(0.02, gate.open).start()
+        for index in (1 - stops, stops):  # the one that stops runs again when the other has it all
+            found = loops[index].run_until_complete(asyncio.wait_for(tasks[index], 60))
+            np.testing.assert_array_equal(found, answer(rows(4)))
+    loops[1].close()
+
+
 @pytest.mark.parametrize("opened", ["before", "after"])
 def test_a_call_outlives_the_loop_that_gave_it_up(
     gpu: FakeGpu, narrow: trtfast.Engine, loop: asyncio.AbstractEventLoop, opened: str
