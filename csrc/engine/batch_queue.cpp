@@ -76,12 +76,11 @@ std::int64_t BatchQueue::enough() const {
   return std::min(most, (known + lanes - 1) / lanes);
 }
 
-Clock::time_point BatchQueue::due(const BatchGroup& group) const { return due(group, enough()); }
-
+// When a batch of a group may be claimed.
 Clock::time_point BatchQueue::due(const BatchGroup& group, std::int64_t enough) const {
   const std::int64_t unclaimed = group.unclaimed(options_.max_batch_size);
   if (unclaimed <= 0) return kNever;
-  if (hurries_ || unclaimed >= enough) return kAtOnce;
+  if (is_closed_ || unclaimed >= enough) return kAtOnce;
   std::int64_t claimed = group.rows - unclaimed;
   auto first = group.items.begin();
   for (; claimed > 0 && std::next(first) != group.items.end(); ++first) claimed -= (*first)->rows();
@@ -126,7 +125,7 @@ BatchQueue::Taken BatchQueue::take(Group group, Clock::time_point now) {
     --waiting_;
   }
   running_ += taken.rows;
-  taken.due = due(*group);
+  taken.due = due(*group, enough());
   leave(group);
   return taken;
 }

@@ -58,9 +58,7 @@ class BatchQueue {
   /// @param item that was checked.
   Added add(const Item& item);
 
-  /// When a batch of a group may be claimed.
-  [[nodiscard]] Clock::time_point due(const BatchGroup& group) const;
-  /// The same of the first that is due.
+  /// When the next batch may be claimed.
   [[nodiscard]] Clock::time_point next_due() const;
 
   /// Claims a batch of the group that waits longest, which is the claimer's to take: others are due
@@ -86,8 +84,11 @@ class BatchQueue {
   };
   [[nodiscard]] Late remove_late(Clock::time_point now);
 
-  /// From now on nobody is waited for.
-  void hurry() noexcept { hurries_ = true; }
+  /// From now on nobody is waited for, as nobody comes any more.
+  void close() noexcept { is_closed_ = true; }
+  [[nodiscard]] bool is_closed() const noexcept { return is_closed_; }
+  /// Closed, and nothing waits.
+  [[nodiscard]] bool is_done() const noexcept { return is_closed_ && waiting_ == 0; }
 
  private:
   [[nodiscard]] std::int64_t enough() const;
@@ -99,7 +100,7 @@ class BatchQueue {
   std::size_t waiting_ = 0;
   std::int64_t running_ = 0;  // rows
   Callers callers_;
-  bool hurries_ = false;
+  bool is_closed_ = false;
 };
 
 }  // namespace trtfast

@@ -82,7 +82,7 @@ std::vector<Tensor> Batcher::infer(const Item& item) {
     run(*mine);
     const std::scoped_lock lock(mutex_);
     --own_runs_;
-    if (closed_) changed_.notify_all();
+    if (queue_.is_closed()) changed_.notify_all();
   }
   wait->told.wait(0, std::memory_order_acquire);
   if (wait->outcome.error) std::rethrow_exception(wait->outcome.error);
@@ -104,7 +104,7 @@ BatchQueue::Added Batcher::enqueue(const Item& item) {
         "this process was forked after the batcher was made, whose threads stayed with "
         "the parent: make the batcher in this process");
   }
-  if (closed_) throw ClosedError("the batcher is closed: make another");
+  if (queue_.is_closed()) throw ClosedError("the batcher is closed: make another");
   if (options.max_queue && queue_.waiting() >= *options.max_queue) {
     stats_.rejected.fetch_add(1, std::memory_order_relaxed);
     throw QueueFullError("max_queue=" + std::to_string(*options.max_queue) +
@@ -133,7 +133,7 @@ std::optional<Batcher::Group> Batcher::claim() {
       look_after(next);
       return group;
     }
-    if (closed_ && queue_.waiting() == 0) return std::nullopt;
+    if (queue_.is_done()) return std::nullopt;
     if (next >= alarm_) {  // also where none waits: the largest moment is none for a system's call
       changed_.wait(lock);
     } else {
@@ -156,7 +156,7 @@ BatchQueue::Taken Batcher::take(Group group) {
 
 // Lets threads end when nothing waits any more. Under the lock.
 void Batcher::has_left() {
-  if (closed_ && queue_.waiting() == 0) changed_.notify_all();
+  if (queue_.is_done()) changed_.notify_all();
 }
 
 void Batcher::work() {
@@ -270,8 +270,7 @@ void Batcher::close() {
   std::vector<std::thread> threads;
   {
     const std::scoped_lock lock(mutex_);
-    closed_ = true;
-    queue_.hurry();
+    queue_.close();
     threads.swap(threads_);
   }
   changed_.notify_all();

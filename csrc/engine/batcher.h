@@ -95,7 +95,6 @@ class Batcher {
   std::size_t active_ = 0;    // threads that have claimed a batch, until it has run
   std::size_t own_runs_ = 0;  // of those who wait for them, on their own threads
   std::map<std::int64_t, std::uint64_t> batch_sizes_;
-  bool closed_ = false;
   std::vector<std::thread> threads_;
   Watcher watcher_;  // of deadlines
 };

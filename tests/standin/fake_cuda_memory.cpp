@@ -109,12 +109,11 @@ std::optional<Allocation> find_start(const void* memory) {
 /// What the current GPU has left.
 std::size_t free_memory() {
   const std::scoped_lock lock(state().mutex);
-  std::size_t free = kDeviceMemory;
+  std::size_t used = 0;
   for (const auto& [data, allocation] : state().memory) {
-    const bool is_its = allocation.space == Space::kDevice && allocation.device == current;
-    free -= is_its ? std::min(free, allocation.size) : 0;
+    if (allocation.space == Space::kDevice && allocation.device == current) used += allocation.size;
   }
-  return free;
+  return kDeviceMemory - std::min(used, kDeviceMemory);  // threads that ask at once may all get it
 }
 
 cudaError_t allocate(void** memory, std::size_t bytes, Space space, const char* function) {
@@ -153,7 +152,8 @@ cudaError_t allocate_from(std::shared_ptr<Pool> pool, void** memory, std::size_t
   const auto stream = find_stream(handle);
   if (const auto error = usable(stream, function); error != cudaSuccess) return error;
   if (const auto error = not_in_capture(stream, function); error != cudaSuccess) return error;
-  if (fails(function) || fails("allocation") || !take(*pool, bytes)) {
+  const bool is_full = bytes > free_memory();
+  if (is_full || fails(function) || fails("allocation") || !take(*pool, bytes)) {
     return result(cudaErrorMemoryAllocation);
   }
   auto* data = add_allocation(bytes, Space::kDevice, std::move(pool));

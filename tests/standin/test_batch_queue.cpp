@@ -52,7 +52,6 @@ TEST(BatchQueue, WaitsForAWholeBatchOrForTheDelayOfItsFirst) {
   EXPECT_EQ(queue.take_at(10), 3);
   EXPECT_EQ(queue.next_due(), BatchQueue::kNever);
 
-  queue.have_run(3, Queue::at(10));
   Queue full({.max_batch_size = 4, .max_queue_delay = kDelay, .lanes = 2});
   static_cast<void>(full.add_at(0, 3));
   EXPECT_EQ(full.add_at(1, 3).due, BatchQueue::kAtOnce);
@@ -80,7 +79,6 @@ TEST(BatchQueue, ForgetsThoseWhoDoNotComeBack) {
   // For four delays the others are waited for, up to the delay.
   EXPECT_EQ(queue.add_at(4500, 1).due, Queue::at(5001));
   EXPECT_EQ(queue.take_at(5000), std::nullopt);
-  queue.have_run(0, Queue::at(5001));
   EXPECT_EQ(queue.take_at(5001), std::nullopt) << "nobody is known, and a batch is not full";
   EXPECT_EQ(queue.take_at(5500), 1);
 }
@@ -157,11 +155,13 @@ TEST(BatchQueue, TellsWhatIsLateFromWhatIsRun) {
   EXPECT_EQ(queue.waiting(), 0);
 }
 
-TEST(BatchQueue, HurriesWhenItEnds) {
+TEST(BatchQueue, WaitsForNobodyOnceItIsClosed) {
   Queue queue({.max_batch_size = 4, .max_queue_delay = kDelay, .lanes = 1});
   static_cast<void>(queue.add_at(0, 1));
-  queue.hurry();
+  queue.close();
+  EXPECT_FALSE(queue.is_done());
   EXPECT_EQ(queue.take_at(0), 1);
+  EXPECT_TRUE(queue.is_done());
 }
 
 }  // namespace
