@@ -23,10 +23,15 @@ import serving
 from serving import KINDS, MODULES, Server, client, inputs, rows
 
 ROUNDS = 600
-"""Of the slow model: about a second, in which the others come, and more on a busy machine."""
+"""Of the slow model: long enough for others to come meanwhile, also on a busy machine."""
 
 TAKEN = 0.05
 """Seconds in which a request that waits is taken."""
+
+SLOW = frozenset({("model", "slow"), ("version", "1")})
+
+FULL = {"http": "503", "grpc": "StatusCode.UNAVAILABLE"}
+"""The status of a request for which the queue has no room."""
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +52,6 @@ def infer(server: Server, kind: str, model: str, given: np.ndarray, **options: A
         result = triton.infer(model, inputs(MODULES[kind], x=given), **options)
         found: np.ndarray = result.as_numpy("y")
         return found
-
-
-SLOW = frozenset({("model", "slow"), ("version", "1")})
 
 
 def until_they_came(server: Server, requests: int) -> None:
@@ -146,14 +148,19 @@ def narrow(models: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def crowded(server: Server, kind: str) -> Iterator[dict[Future[np.ndarray], int]]:
-    """Ask the slow model more than it takes: it has something to do until all are answered."""
+def crowded(server: Server, kind: str) -> Iterator[list[Future[np.ndarray]]]:
+    """Ask the slow model more than it takes: some are answered, and the others are refused."""
     with ThreadPoolExecutor(8) as pool:
-        asked = {pool.submit(infer, server, kind, "slow", rows(mark)): mark for mark in range(8)}
+        asked = [pool.submit(infer, server, kind, "slow", rows(mark)) for mark in range(8)]
         yield asked
-
-
-FULL = {"http": "503", "grpc": "StatusCode.UNAVAILABLE"}
+    errors = [future.exception() for future in asked]
+    assert None in errors
+    for mark, (future, error) in enumerate(zip(asked, errors, strict=True)):
+        if error is None:
+            np.testing.assert_array_equal(future.result(), rows(mark))
+        else:
+            assert isinstance(error, InferenceServerException)
+            assert error.status() == FULL[kind]
 
 
 def test_a_full_queue_is_told_at_once(narrow: Server, kind: str) -> None:
@@ -163,10 +170,6 @@ def test_a_full_queue_is_told_at_once(narrow: Server, kind: str) -> None:
         assert first.status() == FULL[kind]
         assert "max_queue=1" in first.message()
         assert not all(future.done() for future in asked)
-    answered = {future: mark for future, mark in asked.items() if future.exception() is None}
-    assert answered
-    for future, mark in answered.items():
-        np.testing.assert_array_equal(future.result(), rows(mark))
 
 
 def test_a_request_that_comes_too_late(narrow: Server, kind: str) -> None:
