@@ -8,7 +8,8 @@
 trtfast's Batcher stands against a loop that queues and stacks in Python, and against the batching
 of Ray Serve and of LitServe, where they are installed, on the same engine, in turns. A batch has at
 most a lane's share of what is under way, for all of them. A first round, that is not timed,
-compares every answer with that of its row from the engine alone.
+compares every answer with that of its row from the engine alone. ``--models tiny`` tells what
+batching itself costs, of a model and rows that take no time.
 
 The file is written after each number in flight. The exit status is 1 if something failed, or an
 answer was another's.
@@ -45,7 +46,6 @@ from workloads import doubling
 
 IN_FLIGHT = (1, 16, 64, 256)
 MODELS = ("efficientnet_lite0", "resnet50")
-# What batching itself costs: a model of no time, whose rows take no time to copy.
 TINY, TINY_WIDTH = "tiny", 8
 ROUNDS = 3
 SETTLE = 0.1  # seconds at the start of each round that are not counted
@@ -328,8 +328,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    models = f"torchvision's and others', and {TINY}, for what batching itself costs"
-    parser.add_argument("--models", nargs="+", default=list(MODELS), help=models)
+    parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--in-flight", nargs="+", type=int, default=list(IN_FLIGHT))
     parser.add_argument("--limit", type=int, default=128, help="rows of the largest batch")
     parser.add_argument("--delay", type=float, default=0.002, help="seconds that a row may wait")
