@@ -103,7 +103,7 @@ std::optional<BatchQueue::Group> BatchQueue::claim_due(Clock::time_point now) {
   for (auto group = groups_.begin(); group != groups_.end(); ++group) {
     if (due(*group, least) <= now && (!chosen || asked(*group) < asked(**chosen))) chosen = group;
   }
-  if (chosen) ++(*chosen)->claims;
+  if (chosen) claim(*chosen);
   return chosen;
 }
 

@@ -61,8 +61,10 @@ class BatchQueue {
   /// When the next batch may be claimed.
   [[nodiscard]] Clock::time_point next_due() const;
 
-  /// Claims a batch of the group that waits longest, which is the claimer's to take: others are due
-  /// of what it leaves. None where nothing is due.
+  /// Claims the next batch of a group, which is the claimer's to take: others are due of what it
+  /// leaves.
+  static void claim(Group group) noexcept { ++group->claims; }
+  /// Claims one of the group that waits longest; none where nothing is due.
   [[nodiscard]] std::optional<Group> claim_due(Clock::time_point now);
 
   struct Taken {

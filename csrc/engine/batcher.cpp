@@ -71,7 +71,7 @@ std::vector<Tensor> Batcher::infer(const Item& item) {
     // To wake a thread, and to be woken by it, takes as long as a small batch.
     if (active_ < queue_.options().lanes && added.due <= item->times.asked) {
       mine = added.group;
-      ++added.group->claims;
+      BatchQueue::claim(added.group);
       ++active_;
       ++own_runs_;
     } else if (added.is_news) {

@@ -119,7 +119,7 @@ TEST(BatchQueue, IsDueOfWhatNobodyHasClaimed) {
   Queue queue({.max_batch_size = 2, .max_queue_delay = kDelay, .lanes = 2});
   static_cast<void>(queue.add_at(0, 1));
   const auto added = queue.add_at(1, 1);
-  ++added.group->claims;
+  BatchQueue::claim(added.group);
   EXPECT_EQ(queue.next_due(), BatchQueue::kNever);
   const auto third = queue.add_at(2, 1);
   EXPECT_EQ(third.due, Queue::at(12));
