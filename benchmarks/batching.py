@@ -27,7 +27,7 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,7 @@ class Bench:
 
     def limit(self, in_flight: int) -> int:
         """Return the rows of a batch at most: each lane's share of what is under way."""
-        return min(int(self.options.limit), max(1, in_flight // self.lanes))
+        return share(in_flight, self.lanes, self.options)
 
     def alone(self, size: int, in_flight: int) -> Row:
         """Measure plain calls of so many rows, which are the same as callers give.
@@ -288,16 +288,23 @@ def exported(name: str, folder: Path) -> Path:
     return path
 
 
-def built(name: str, folder: Path, limit: int) -> Path:
+def built(name: str, folder: Path, sizes: Collection[int]) -> Path:
     """Export and build a model for the sizes of batches, unless the folder has it."""
-    plan = folder / f"{name}.batching{limit}.engine"
+    plan = folder / f"{name}.batches{'-'.join(map(str, sizes))}.engine"
     if not plan.exists():
-        trtfast.build(exported(name, folder), plan, precision="fp16", buckets=sizes_to(limit))
+        trtfast.build(exported(name, folder), plan, precision="fp16", buckets=sizes)
     return plan
 
 
-def sizes_to(limit: int) -> list[int]:
-    return [1 << power for power in range(limit.bit_length())]
+def share(in_flight: int, lanes: int, options: argparse.Namespace) -> int:
+    """Return the rows of a lane's batch at most, of so many under way."""
+    return min(int(options.limit), -(-in_flight // lanes))
+
+
+def sizes_of(lanes: int, options: argparse.Namespace) -> list[int]:
+    """Return the sizes that have kernels of their own: the shares, and powers of two below."""
+    shares = {share(in_flight, lanes, options) for in_flight in options.in_flight}
+    return sorted(shares | {1 << power for power in range(max(shares).bit_length())})
 
 
 def open_engine(
@@ -306,10 +313,11 @@ def open_engine(
     """Open the engine of a model; return its lanes too."""
     if options.reference:
         return stack.enter_context(trtfast.ReferenceEngine(exported(name, folder))), 1
-    plan = built(name, folder, options.limit)
+    sizes = sizes_of(options.lanes, options)
+    plan = built(name, folder, sizes)
     engine = trtfast.Engine(plan, lanes=options.lanes, wait=options.wait, pad_to_bucket=True)
     stack.enter_context(engine)
-    engine.warmup([binding.with_batch(engine.inputs, size) for size in sizes_to(options.limit)])
+    engine.warmup([binding.with_batch(engine.inputs, size) for size in sizes])
     return engine, options.lanes
 
 
@@ -332,7 +340,7 @@ def main() -> int:
     parser.add_argument("--in-flight", nargs="+", type=int, default=list(IN_FLIGHT))
     parser.add_argument("--limit", type=int, default=128, help="rows of the largest batch")
     parser.add_argument("--delay", type=float, default=0.002, help="seconds that a row may wait")
-    parser.add_argument("--lanes", type=int, default=4)
+    parser.add_argument("--lanes", type=int, default=3)
     parser.add_argument("--wait", choices=("spin", "block"), default="block")
     parser.add_argument("--seconds", type=float, default=3.0, help="for each contender, in all")
     parser.add_argument("--reference", action="store_true", help="a rehearsal on the CPU")

@@ -184,7 +184,7 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         for model in options.models:
             given = Path(model)
-            plan = given if given.is_file() else built(model, folder, max(ROWS))
+            plan = given if given.is_file() else built(model, folder, ROWS)
             for row in measure(plan, given.stem, options):
                 results.append(row)
                 print(told(row), flush=True)

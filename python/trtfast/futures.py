@@ -8,7 +8,7 @@ import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING, Any
-from weakref import ReferenceType, WeakKeyDictionary, ref
+from weakref import ReferenceType, ref
 
 from . import _core
 from ._pump import Pump
@@ -31,6 +31,46 @@ class InferenceFuture(concurrent.futures.Future[Any]):
 
     _call: _core.PendingCall | None = None
     _port: ReferenceType[_Port] | None = None  # of the loop that was to complete it
+    _outcome: tuple[Any, BaseException | None] | None = None  # of the core
+    _waiter: asyncio.Future[None] | None = None  # of a coroutine, as long as it is not standard
+    _is_standard = False
+
+    def __init__(self) -> None:
+        """Leave what the standard library has to whoever uses it.
+
+        It costs as much as all else that a call takes here, and a coroutine that awaits the answer
+        needs nothing of it.
+        """
+
+    def __getattr__(self, name: str) -> Any:
+        """Become a future of the standard library's, of whose attributes one is asked for."""
+        with _changing:
+            if self._is_standard:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            super().__init__()
+            self._is_standard = True
+            outcome, waiter = self._outcome, self._waiter
+        if outcome is not None:
+            self._finish(*outcome)
+        elif waiter is not None:
+            self.add_done_callback(lambda _: _wake(waiter))
+        return getattr(self, name)
+
+    def _finish(self, results: Any, error: BaseException | None) -> None:
+        if error is None:
+            self.set_result(results)
+        else:
+            self.set_exception(error)
+
+    def _end(self, results: Any, error: BaseException | None) -> None:
+        """Take what the core tells, once."""
+        with _changing:
+            self._outcome = results, error
+            is_standard, waiter = self._is_standard, self._waiter
+        if is_standard:
+            self._finish(results, error)
+        elif waiter is not None:
+            _wake(waiter)
 
     def cancel(self) -> bool:
         """Take the call back; False where it has begun or ended."""
@@ -63,19 +103,27 @@ class InferenceFuture(concurrent.futures.Future[Any]):
             port.take()
 
     def __await__(self) -> Generator[Any, None, Any]:
-        if not self.done():
+        if self._outcome is None and not (self._is_standard and self.done()):
             loop = asyncio.get_running_loop()
             waiter: asyncio.Future[None] = loop.create_future()
             self._enter(loop)
-            thread = threading.get_ident()
-            self.add_done_callback(lambda _: _wake(loop, waiter, thread))
+            self._wake_when_done(waiter)
             try:
                 yield from waiter
             except (asyncio.CancelledError, GeneratorExit):
                 self.cancel()
                 self._leave_loop()  # for others, who may still wait when it does not run any more
                 raise
+        if self._outcome is not None and self._outcome[1] is None:
+            return self._outcome[0]
         return super().result()
+
+    def _wake_when_done(self, waiter: asyncio.Future[None]) -> None:
+        with _changing:
+            if self._outcome is None and self._waiter is None and not self._is_standard:
+                self._waiter = waiter
+                return
+        self.add_done_callback(lambda _: _wake(waiter))
 
     def _enter(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have the loop complete it, unless something else does, or did."""
@@ -86,6 +134,11 @@ class InferenceFuture(concurrent.futures.Future[Any]):
             self._leave_loop()  # of two loops neither waits for the other
         elif port is not None and self._call.tell(port.inbox):
             self._port = ref(port)
+
+
+# Of what a future is: the standard library's or not yet, ended or not. Collecting garbage under it
+# may end or cancel another, so the thread that has it may take it again.
+_changing = threading.RLock()
 
 
 class _Port:
@@ -100,26 +153,30 @@ class _Port:
         _complete(self.inbox.take())
 
 
-_ports: WeakKeyDictionary[asyncio.AbstractEventLoop, _Port | None] = WeakKeyDictionary()
+_ports: dict[int, tuple[ReferenceType[asyncio.AbstractEventLoop], _Port | None]] = {}
 
 
 def _port_of(loop: asyncio.AbstractEventLoop) -> _Port | None:
     """Return the port of the loop that runs on this thread; None where it can watch no files."""
-    try:
-        return _ports[loop]
-    except KeyError:
-        pass
+    key = id(loop)
+    if (known := _ports.get(key)) is not None:
+        return known[1]
     try:
         port = _Port(loop)
     except NotImplementedError:
         port = None
-    _ports[loop] = port
+    _ports[key] = ref(loop, lambda _: _ports.pop(key, None)), port
     return port
 
 
-def _wake(loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[None], thread: int) -> None:
-    """Wake a coroutine of a loop that runs on that thread, from any."""
-    if threading.get_ident() == thread:
+def _wake(waiter: asyncio.Future[None]) -> None:
+    """Wake a coroutine from any thread."""
+    loop = waiter.get_loop()
+    try:
+        is_here = loop is asyncio.get_running_loop()
+    except RuntimeError:  # there is none
+        is_here = False
+    if is_here:
         _set(waiter)
     else:
         with contextlib.suppress(RuntimeError):  # of a loop that is closed, where nobody waits
@@ -175,10 +232,7 @@ def _run(future: InferenceFuture, run: Callable[[], Any], latest: float | None) 
 
 def _complete(ended: Sequence[tuple[InferenceFuture, Any, BaseException | None]]) -> None:
     for future, results, error in ended:
-        if error is None:
-            future.set_result(results)
-        else:
-            future.set_exception(error)
+        future._end(results, error)  # noqa: SLF001
 
 
 def _complete_all() -> None:

@@ -26,6 +26,8 @@ QUIET = {
     "RAY_SERVE_COLLECT_AUTOSCALING_METRICS_ON_HANDLE": "0",
     "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.1",
     "RAY_metrics_report_interval_ms": "500",  # rather than ten seconds
+    # On a busy machine a proxy takes longer to start than Ray waits before it kills it.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
 }
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest import mock
@@ -149,6 +151,74 @@ def test_a_loop_that_can_watch_no_files(gpu: FakeGpu, narrow: trtfast.Engine) ->
     with gpu.gate() as gate, mock.patch.object(loop, "add_reader", side_effect=NotImplementedError):
         np.testing.assert_array_equal(loop.run_until_complete(ask(gate)), answer(rows(4)))
     loop.close()
+
+
+def test_an_awaited_future_is_one_of_the_standard_librarys(
+    gpu: FakeGpu, narrow: trtfast.Engine, loop: asyncio.AbstractEventLoop
+) -> None:
+    async def ask() -> trtfast.InferenceFuture:
+        future = narrow.infer_async(rows(4))
+        np.testing.assert_array_equal(await future, answer(rows(4)))
+        return future
+
+    future = loop.run_until_complete(ask())
+    assert isinstance(future, concurrent.futures.Future)
+    assert future.done()
+    assert not future.cancel()
+    assert not future.cancelled()
+    assert not future.running()
+    called: list[Any] = []
+    future.add_done_callback(called.append)
+    assert called == [future]
+    assert concurrent.futures.wait([future], 60).done == {future}
+    assert next(concurrent.futures.as_completed([future], 60)) is future
+    assert future.exception(60) is None
+    np.testing.assert_array_equal(future.result(60), answer(rows(4)))
+    np.testing.assert_array_equal(loop.run_until_complete(_wait(future)), answer(rows(4)))
+    with pytest.raises(AttributeError, match="no attribute 'unknown'"):
+        _ = future.unknown
+
+
+def test_who_awaits_a_call_that_another_cancels(
+    gpu: FakeGpu, narrow: trtfast.Engine, loop: asyncio.AbstractEventLoop
+) -> None:
+    async def ask(gate: Any) -> None:
+        future = _behind(gate, narrow)
+        tasks = [asyncio.ensure_future(_wait(future)) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert future.cancel()
+        for task in tasks:
+            with pytest.raises(concurrent.futures.CancelledError):
+                await asyncio.wait_for(task, 60)
+
+    with gpu.gate() as gate:
+        loop.run_until_complete(ask(gate))
+        gate.open()
+
+
+def test_what_comes_while_a_call_ends_is_told_once(
+    engine: trtfast.Engine, loop: asyncio.AbstractEventLoop
+) -> None:
+    """Callbacks, a coroutine and a thread, each as the call may be about to end, or has."""
+    called: Counter[int] = Counter()
+
+    async def ask(seed: int, pool: ThreadPoolExecutor) -> None:
+        future = engine.infer_async(rows(5, seed))
+        callback = pool.submit(future.add_done_callback, lambda _: called.update([seed]))
+        result = pool.submit(future.result, 60)
+        if seed % 2:
+            await asyncio.sleep(0)
+        np.testing.assert_array_equal(await future, answer(rows(5, seed)))
+        await asyncio.wrap_future(callback)
+        np.testing.assert_array_equal(await asyncio.wrap_future(result), answer(rows(5, seed)))
+
+    async def ask_all() -> None:
+        with ThreadPoolExecutor(4) as pool:
+            for first in range(0, 1000, 10):
+                await asyncio.gather(*(ask(first + each, pool) for each in range(10)))
+
+    loop.run_until_complete(asyncio.wait_for(ask_all(), 60))
+    assert called == Counter(range(1000))
 
 
 def _behind(gate: Any, narrow: trtfast.Engine) -> trtfast.InferenceFuture:
