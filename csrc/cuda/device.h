@@ -12,7 +12,8 @@
 namespace trtfast::cuda {
 
 struct Device {
-  int index;
+  int index;         // as CUDA counts them, which may be others than nvidia-smi does
+  std::string uuid;  // as nvidia-smi knows it
   std::string name;
   int compute_capability;    // major * 10 + minor
   std::size_t total_memory;  // bytes

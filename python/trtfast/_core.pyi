@@ -77,6 +77,11 @@ class Device:
         """
         in bytes
         """
+    @property
+    def uuid(self) -> str:
+        """
+        as nvidia-smi knows it
+        """
 
 class Library:
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import threading
 import weakref
@@ -137,6 +138,9 @@ class Gate:
     def __init__(self, gpu: FakeGpu, fake: ctypes.CDLL) -> None:
         self._gpu = gpu
         self._fake = fake
+        # To free an array waits for the GPU, and who opens the gate may be the one who collects it.
+        self._collects = gc.isenabled()
+        gc.disable()
         gpu.set_late(True)
         self._gate = fake.fake_cuda_shut_gate()
         assert self._gate
@@ -155,6 +159,8 @@ class Gate:
             if self._gate:
                 self._fake.fake_cuda_open_gate(self._gate)
                 self._gate = None
+                if self._collects:
+                    gc.enable()
 
     def __enter__(self) -> Self:
         return self

@@ -25,6 +25,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device < 0 || device >= state().devices) return result(cudaErrorInvalidDevice);
   *properties = {};
   std::ranges::copy("Fake GPU " + std::to_string(device), properties->name);
+  std::ranges::fill(properties->uuid.bytes, static_cast<char>(0xf0 + device));
   properties->major = state().capability / 10;
   properties->minor = state().capability % 10;
   properties->totalGlobalMem = std::size_t{1} << 30U;

@@ -51,9 +51,10 @@ def describe(device: int) -> dict[str, Any]:
 
 def clocks(device: int = 0) -> dict[str, str]:
     """Ask nvidia-smi for clocks, power and temperature, in MHz, W, °C and MiB; or say why not."""
+    gpu = backends.gpu(device)
     command = [
         "nvidia-smi",
-        f"--id={device}",
+        f"--id={gpu.uuid if gpu else device}",  # CUDA may count them in another order, or fewer
         f"--query-gpu={','.join(_CLOCKS)}",
         "--format=csv,noheader,nounits",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 
 import trtfast
 from trtfast import Passport, passport
+from trtfast.comparison.environment import clocks
 from trtfast.passport import sha256
 
 
@@ -84,3 +86,18 @@ def test_measured_elsewhere(path: Path) -> None:
     replace(known, measured=found).write(path)
     with pytest.warns(UserWarning, match="'verify' on Another GPU .*measure it again"):
         trtfast.Engine(path).close()
+
+
+def test_clocks_are_those_of_the_gpu_that_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nvidia-smi counts GPUs in an order of its own, also those that CUDA does not see."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text('#!/bin/sh\necho "$1, P0, 1, 2, 3, 4, 5, 6"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    told = [clocks(device)["driver_version"] for device in range(2)]
+    assert told == [
+        "--id=GPU-f0f0f0f0-f0f0-f0f0-f0f0-f0f0f0f0f0f0",
+        "--id=GPU-f1f1f1f1-f1f1-f1f1-f1f1-f1f1f1f1f1f1",
+    ]
