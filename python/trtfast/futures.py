@@ -45,8 +45,8 @@ class InferenceFuture(concurrent.futures.Future[Any]):
     def __getattr__(self, name: str) -> Any:
         """Become a future of the standard library's, of whose attributes one is asked for."""
         with _changing:
-            if self._is_standard:
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            if self._is_standard:  # since another thread has asked too, or there is no such
+                return object.__getattribute__(self, name)
             super().__init__()
             self._is_standard = True
             outcome, waiter = self._outcome, self._waiter
@@ -54,7 +54,7 @@ class InferenceFuture(concurrent.futures.Future[Any]):
             self._finish(*outcome)
         elif waiter is not None:
             self.add_done_callback(lambda _: _wake(waiter))
-        return getattr(self, name)
+        return object.__getattribute__(self, name)
 
     def _finish(self, results: Any, error: BaseException | None) -> None:
         if error is None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import sys
 import threading
 import time
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest import mock
@@ -200,11 +200,11 @@ def test_what_comes_while_a_call_ends_is_told_once(
     engine: trtfast.Engine, loop: asyncio.AbstractEventLoop
 ) -> None:
     """Callbacks, a coroutine and a thread, each as the call may be about to end, or has."""
-    called: Counter[int] = Counter()
+    called: list[int] = []
 
     async def ask(seed: int, pool: ThreadPoolExecutor) -> None:
         future = engine.infer_async(rows(5, seed))
-        callback = pool.submit(future.add_done_callback, lambda _: called.update([seed]))
+        callback = pool.submit(future.add_done_callback, lambda _: called.append(seed))
         result = pool.submit(future.result, 60)
         if seed % 2:
             await asyncio.sleep(0)
@@ -218,7 +218,31 @@ def test_what_comes_while_a_call_ends_is_told_once(
                 await asyncio.gather(*(ask(first + each, pool) for each in range(10)))
 
     loop.run_until_complete(asyncio.wait_for(ask_all(), 60))
-    assert called == Counter(range(1000))
+    assert sorted(called) == list(range(1000))
+
+
+def test_threads_may_all_be_the_first_to_use_a_future(engine: trtfast.Engine) -> None:
+    """Of the standard library's part of it, which is made for the first of them."""
+    called: list[int] = []
+
+    def use(barrier: threading.Barrier, future: trtfast.InferenceFuture, seed: int) -> Any:
+        barrier.wait()
+        future.add_done_callback(lambda _: called.append(seed))
+        return future.result(60)
+
+    often = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            for seed in range(300):
+                barrier = threading.Barrier(4)
+                future = engine.infer_async(rows(5, seed))
+                used = [pool.submit(use, barrier, future, seed) for _ in range(4)]
+                for each in used:
+                    np.testing.assert_array_equal(each.result(60), answer(rows(5, seed)))
+    finally:
+        sys.setswitchinterval(often)
+    assert sorted(called) == sorted([*range(300)] * 4)
 
 
 def _behind(gate: Any, narrow: trtfast.Engine) -> trtfast.InferenceFuture:
