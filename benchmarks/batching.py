@@ -301,9 +301,9 @@ def share(in_flight: int, lanes: int, options: argparse.Namespace) -> int:
     return min(int(options.limit), -(-in_flight // lanes))
 
 
-def sizes_of(lanes: int, options: argparse.Namespace) -> list[int]:
+def sizes_of(options: argparse.Namespace) -> list[int]:
     """Return the sizes that have kernels of their own: the shares, and powers of two below."""
-    shares = {share(in_flight, lanes, options) for in_flight in options.in_flight}
+    shares = {share(in_flight, options.lanes, options) for in_flight in options.in_flight}
     return sorted(shares | {1 << power for power in range(max(shares).bit_length())})
 
 
@@ -313,7 +313,7 @@ def open_engine(
     """Open the engine of a model; return its lanes too."""
     if options.reference:
         return stack.enter_context(trtfast.ReferenceEngine(exported(name, folder))), 1
-    sizes = sizes_of(options.lanes, options)
+    sizes = sizes_of(options)
     plan = built(name, folder, sizes)
     engine = trtfast.Engine(plan, lanes=options.lanes, wait=options.wait, pad_to_bucket=True)
     stack.enter_context(engine)

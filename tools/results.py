@@ -160,7 +160,7 @@ def batching(run: dict[str, Any]) -> Iterator[str]:
 
 
 def _cpu(seconds: float) -> str:
-    # Batches of plain calls wait longer for their copies than those of many callers may.
+    # The difference of times that vary by more than it.
     return f"{seconds * 1e6:.0f}" if seconds > 0 else "< 0"
 
 

@@ -10,7 +10,12 @@ using tensorrt::Library;
 void register_library(py::module_& module) {
   py::class_<cuda::Device>(module, "Device", "A GPU.")
       .def_readonly("index", &cuda::Device::index)
-      .def_readonly("uuid", &cuda::Device::uuid, "as nvidia-smi knows it")
+      .def_property_readonly(
+          "uuid",
+          [](const cuda::Device& device) {
+            return py::bytes(device.uuid.data(), device.uuid.size());
+          },
+          "16 bytes")
       .def_readonly("name", &cuda::Device::name)
       .def_readonly("compute_capability", &cuda::Device::compute_capability, "major * 10 + minor")
       .def_readonly("total_memory", &cuda::Device::total_memory, "in bytes")

@@ -15,21 +15,6 @@ int attribute(cudaDeviceAttr name, int device) {
   return value;
 }
 
-/// GPU-01234567-89ab-cdef-0123-456789abcdef.
-std::string uuid_of(const cudaDeviceProp& properties) {
-  constexpr std::array<char, 17> kDigits{"0123456789abcdef"};
-  std::string text = "GPU";
-  std::size_t index = 0;
-  for (const char byte : properties.uuid.bytes) {
-    if (index == 0 || index == 4 || index == 6 || index == 8 || index == 10) text += '-';
-    const auto value = static_cast<unsigned char>(byte);
-    text += kDigits.at(value / 16U);
-    text += kDigits.at(value % 16U);
-    ++index;
-  }
-  return text;
-}
-
 }  // namespace
 
 Devices devices() {
@@ -50,9 +35,9 @@ Devices devices() {
     cudaDeviceProp properties{};
     TRTFAST_CUDA(cudaGetDeviceProperties(&properties, index));
     found.list.push_back(
-        {index, uuid_of(properties), properties.name, (properties.major * 10) + properties.minor,
-         properties.totalGlobalMem, properties.multiProcessorCount,
-         attribute(cudaDevAttrClockRate, index) / 1000,
+        {index, std::to_array(properties.uuid.bytes), properties.name,
+         (properties.major * 10) + properties.minor, properties.totalGlobalMem,
+         properties.multiProcessorCount, attribute(cudaDevAttrClockRate, index) / 1000,
          attribute(cudaDevAttrMemoryClockRate, index) / 1000, properties.memoryBusWidth});
   }
   return found;

@@ -1,6 +1,7 @@
 // The GPUs of this machine, and the guard that makes one of them current.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <optional>
 #include <string>
@@ -12,8 +13,8 @@
 namespace trtfast::cuda {
 
 struct Device {
-  int index;         // as CUDA counts them, which may be others than nvidia-smi does
-  std::string uuid;  // as nvidia-smi knows it
+  int index;  // as CUDA counts them, which may be otherwise than nvidia-smi does
+  std::array<char, 16> uuid;
   std::string name;
   int compute_capability;    // major * 10 + minor
   std::size_t total_memory;  // bytes

@@ -78,9 +78,9 @@ class Device:
         in bytes
         """
     @property
-    def uuid(self) -> str:
+    def uuid(self) -> bytes:
         """
-        as nvidia-smi knows it
+        16 bytes
         """
 
 class Library:

@@ -36,11 +36,7 @@ class InferenceFuture(concurrent.futures.Future[Any]):
     _is_standard = False
 
     def __init__(self) -> None:
-        """Leave what the standard library has to whoever uses it.
-
-        It costs as much as all else that a call takes here, and a coroutine that awaits the answer
-        needs nothing of it.
-        """
+        """Leave what the standard library has to whoever uses it: a coroutine needs none of it."""
 
     def __getattr__(self, name: str) -> Any:
         """Become a future of the standard library's, of whose attributes one is asked for."""
@@ -153,6 +149,7 @@ class _Port:
         _complete(self.inbox.take())
 
 
+# By its id: a weak key is looked up by code in Python, at each await.
 _ports: dict[int, tuple[ReferenceType[asyncio.AbstractEventLoop], _Port | None]] = {}
 
 

@@ -9,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from .. import _core
 from .. import backend as backends
@@ -54,7 +55,8 @@ def clocks(device: int = 0) -> dict[str, str]:
     gpu = backends.gpu(device)
     command = [
         "nvidia-smi",
-        f"--id={gpu.uuid if gpu else device}",  # CUDA may count them in another order, or fewer
+        # CUDA may count them in another order, or fewer.
+        f"--id=GPU-{UUID(bytes=gpu.uuid)}" if gpu else f"--id={device}",
         f"--query-gpu={','.join(_CLOCKS)}",
         "--format=csv,noheader,nounits",
     ]

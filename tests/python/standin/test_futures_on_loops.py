@@ -193,7 +193,6 @@ def test_who_awaits_a_call_that_another_cancels(
 
     with gpu.gate() as gate:
         loop.run_until_complete(ask(gate))
-        gate.open()
 
 
 def test_what_comes_while_a_call_ends_is_told_once(
