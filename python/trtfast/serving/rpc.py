@@ -14,6 +14,7 @@ from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import (
 )
 from kserve.protocol.grpc.servicer import InferenceServicer
 
+from ..errors import ClosedError
 from . import messages
 from .model import VERSION, check_version
 from .statuses import status_of
@@ -93,6 +94,7 @@ class _Service(InferenceServicer):  # the methods' names are the protocol's
         self._plane = plane
         self._repository = repository
         self._readers: set[asyncio.Task[None]] = set()
+        self._ending = False
         self.under_way = 0
 
     async def ModelInfer(self, request: Any, context: object) -> Any:  # noqa: ARG002, N802
@@ -121,25 +123,31 @@ class _Service(InferenceServicer):  # the methods' names are the protocol's
     async def ModelStreamInfer(  # noqa: N802
         self, requests: AsyncIterator[Any], context: object
     ) -> AsyncIterator[Any]:
-        """Run the requests of a stream as they come, and answer them in their order."""
+        """Run the requests of a stream as they come, and answer them in their order.
+
+        Where the server ends first, the stream ends with a status: a client may have sent more
+        than was read.
+        """
         begun: asyncio.Queue[asyncio.Task[Any] | None] = asyncio.Queue()
         room = asyncio.Semaphore(_IN_STREAM)
 
         async def read() -> None:
-            try:
-                async for request in requests:
-                    await room.acquire()
-                    begun.put_nowait(asyncio.create_task(self._streamed(request, context)))
-            finally:
-                begun.put_nowait(None)
+            async for request in requests:
+                await room.acquire()
+                begun.put_nowait(asyncio.create_task(self._streamed(request, context)))
 
         reader = asyncio.create_task(read())
+        reader.add_done_callback(lambda _: begun.put_nowait(None))
         self._readers.add(reader)
+        if self._ending:
+            reader.cancel()
         task = None
         try:
             while (task := await begun.get()) is not None:
                 yield await task
                 room.release()
+            if reader.cancelled():
+                raise ClosedError("the server ends: send what is not answered to another")
         finally:
             self._readers.discard(reader)
             reader.cancel()
@@ -157,6 +165,7 @@ class _Service(InferenceServicer):  # the methods' names are the protocol's
 
     def end_streams(self) -> None:
         """Read no more requests from streams; they end when what was read is answered."""
+        self._ending = True
         for reader in self._readers:
             reader.cancel()
 

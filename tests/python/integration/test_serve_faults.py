@@ -55,14 +55,18 @@ def infer(server: Server, kind: str, model: str, given: np.ndarray, **options: A
 
 
 def until_they_came(server: Server, requests: int) -> None:
-    """Wait until all requests for the slow model wait or are answered, but for one at work."""
+    """Wait until all requests for the slow model wait or are answered, but for one at work.
+
+    One is answered then: before, that which is counted last might be no more than not yet taken.
+    """
     end = time.monotonic() + serving.PATIENCE
-    came = 0.0
-    while came < requests - 1:
+    came = answered = 0.0
+    while not answered or came < requests - 1:
         assert time.monotonic() < end
         time.sleep(0.005)
         found = serving.metrics(server)
-        came = found["pending_request_count", SLOW] + found["request_success", SLOW]
+        answered = found["request_success", SLOW]
+        came = found["pending_request_count", SLOW] + answered
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -305,6 +309,7 @@ def test_the_end_does_not_wait_for_ever(kind: str, models: Path) -> None:
 
 
 def test_a_stream_is_answered_at_the_end(models: Path) -> None:
+    """What was read is, in order; and that there is no more is said, for a client may have sent."""
     answers: list[Any] = []
     with (
         serving.served(models, "slow.onnx", "--max-batch-size", "1") as server,
@@ -316,9 +321,12 @@ def test_a_stream_is_answered_at_the_end(models: Path) -> None:
         until_they_came(server, 3)
         server.end()
         triton.stop_stream()
-    assert [error for _, error in answers[:3]] == [None] * 3
-    for mark, (result, _) in enumerate(answers[:3]):
+    *answered, (_, told) = answers
+    assert [error for _, error in answered] == [None] * 3
+    for mark, (result, _) in enumerate(answered):
         np.testing.assert_array_equal(result.as_numpy("y"), rows(mark))
+    assert told.status() == "StatusCode.UNAVAILABLE"
+    assert "the server ends" in told.message()
 
 
 def test_it_is_ready_when_all_models_are(models: Path, tmp_path: Path) -> None:
