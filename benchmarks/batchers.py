@@ -62,17 +62,6 @@ async def trtfast_batcher(plan: Plan) -> AsyncIterator[Ask]:
 
 
 @asynccontextmanager
-async def nothing(_: Plan) -> AsyncIterator[Ask]:
-    """Answer at once: what the callers themselves cost."""
-
-    async def ask(row: Rows) -> Rows:
-        await asyncio.sleep(0)
-        return row
-
-    yield ask
-
-
-@asynccontextmanager
 async def queue_and_stack(plan: Plan) -> AsyncIterator[Ask]:
     """Gather in a queue of asyncio's, stack, and run in a thread: one task for each lane."""
     waiting: asyncio.Queue[tuple[Rows, asyncio.Future[Rows]]] = asyncio.Queue()

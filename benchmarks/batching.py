@@ -18,13 +18,10 @@ answer was another's.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import importlib.util
 import itertools
 import json
 import tempfile
-import threading
-import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
@@ -36,10 +33,11 @@ import numpy as np
 import onnx
 
 import trtfast
-from batchers import CONTENDERS, Ask, Contender, Plan, Rows, batching, nothing
+from batchers import CONTENDERS, Plan, Rows
+from callers import Taken, ask_from_asyncio, ask_from_threads, wake_coroutines, wake_threads
 from concurrency import run_threads
 from environment import clocks, describe, host
-from measure import Row, failure, quiet_gc, summary
+from measure import Row, failure, quiet_gc
 from trtfast import binding
 from trtfast.cli.models import load_model
 from workloads import doubling
@@ -48,34 +46,11 @@ IN_FLIGHT = (1, 16, 64, 256)
 MODELS = ("efficientnet_lite0", "resnet50")
 TINY, TINY_WIDTH = "tiny", 8
 ROUNDS = 3
-SETTLE = 0.1  # seconds at the start of each round that are not counted
 NEEDS = {"ray-serve-batch": "ray", "litserve-batching": "litserve"}
 DIFFERENT = 64  # rows
 
 
-Run = Callable[[float, "Taken"], "Counter[int]"]
-
-
-class Taken:
-    """What callers saw: how long each call of a round took; and where asked, whose answer it gave.
-
-    ``answers`` has the number of the row that was given, and the answer, to be checked when the
-    clock has stopped.
-    """
-
-    def __init__(self, answers: list[tuple[int, Any]] | None = None) -> None:
-        self.times: list[float] = []
-        self.answers = answers
-        self.seconds = 0.0
-        self.cpu = 0.0
-
-    def row(self) -> Row:
-        count = len(self.times)
-        return {
-            "throughput": count / self.seconds,
-            "cpu": self.cpu / count,
-            **summary(self.times),
-        }
+Run = Callable[[float, Taken, Plan], None]
 
 
 class Bench:
@@ -97,7 +72,7 @@ class Bench:
     def alone(self, size: int, in_flight: int) -> Row:
         """Measure plain calls of so many rows, which are the same as callers give.
 
-        One thread calls, or one for each lane: no more rows are under way than in flight.
+        One thread calls, or one for each lane, of which each may have a batch under way.
         """
         if (size, in_flight) not in self._alone:
             different = min(in_flight, DIFFERENT)
@@ -108,7 +83,7 @@ class Bench:
                 turns = itertools.cycle(batches[index % len(batches) :] + batches)
                 return lambda: self.engine.infer(next(turns))
 
-            counts = sorted({1, max(1, min(self.lanes, in_flight // size))})
+            counts = sorted({1, min(self.lanes, -(-in_flight // size))})
             found = [run_threads(caller, count, self.options.seconds / 4) for count in counts]
             best = max(found, key=lambda row: float(row["throughput"]))
             self._alone[size, in_flight] = {
@@ -117,6 +92,7 @@ class Bench:
                 "rows_per_second": best["throughput"] * size,
                 "cpu_per_row": best["cpu"] / size,
                 "callers": counts[found.index(best)],
+                "batch_seconds_of_best": best["median"],
             }
         return self._alone[size, in_flight]
 
@@ -144,97 +120,26 @@ class Bench:
         return Plan(self.engine, self.lanes, self.limit(in_flight), self.options.delay)
 
 
-def ask_from_asyncio(
-    bench: Bench, contender: Contender, in_flight: int, seconds: float, taken: Taken
-) -> Counter[int]:
-    """Keep so many requests under way from one event loop; return the sizes of their batches."""
-    plan, answers = bench.plan(in_flight), taken.answers
-
-    async def call(ask: Ask, index: int, start: float, end: float) -> None:
-        row = bench.rows[index]
-        now, clock = time.perf_counter(), time.perf_counter
-        while now < end:
-            before, answer = now, await ask(row)
-            now = clock()
-            if before >= start:
-                taken.times.append(now - before)
-            if answers is not None:
-                answers.append((index, answer))
-
-    async def run() -> None:
-        async with contender(plan) as ask:
-            start = time.perf_counter() + SETTLE
-            calls = [
-                asyncio.create_task(call(ask, index % DIFFERENT, start, start + seconds))
-                for index in range(in_flight)
-            ]
-            await asyncio.sleep(SETTLE)
-            began, cpu = time.perf_counter(), time.process_time()
-            await asyncio.gather(*calls)
-            taken.seconds += time.perf_counter() - began
-            taken.cpu += time.process_time() - cpu
-
-    asyncio.run(run())
-    return plan.sizes
-
-
-def ask_from_threads(bench: Bench, in_flight: int, seconds: float, taken: Taken) -> Counter[int]:
-    """Let so many threads call the batcher again and again."""
-    plan, answers = bench.plan(in_flight), taken.answers
-    errors: list[BaseException] = []
-    times: list[list[float]] = [[] for _ in range(in_flight)]
-    go = threading.Event()
-
-    with batching(plan) as batcher:
-
-        def call(caller: int) -> None:
-            index, clock, taken_here = caller % DIFFERENT, time.perf_counter, times[caller]
-            row = bench.rows[index][None]
-            try:
-                go.wait()
-                start = clock() + SETTLE
-                end, now = start + seconds, clock()
-                while now < end:
-                    before, answer = now, batcher.infer(row)
-                    now = clock()
-                    if before >= start:
-                        taken_here.append(now - before)
-                    if answers is not None:
-                        answers.append((index, answer))
-            except BaseException as error:
-                errors.append(error)
-
-        threads = [threading.Thread(target=call, args=(index,)) for index in range(in_flight)]
-        for thread in threads:
-            thread.start()
-        go.set()
-        time.sleep(SETTLE)
-        began, cpu = time.perf_counter(), time.process_time()
-        for thread in threads:
-            thread.join()
-        taken.seconds += time.perf_counter() - began
-        taken.cpu += time.process_time() - cpu
-    if errors:
-        raise errors[0]
-    taken.times += [value for part in times for value in part]
-    return plan.sizes
-
-
 def measure(bench: Bench, name: str, in_flight: int) -> Iterator[Row]:
     """Measure all contenders with so many requests under way, in turns."""
     options, prefix = bench.options, f"{name}/in-flight{in_flight}"
     alone = bench.alone(bench.limit(in_flight), in_flight)
     yield {"id": f"{prefix}/engine-alone", **alone}
     runs: dict[str, Run] = {
-        contender: lambda seconds, taken, make=make: ask_from_asyncio(  # type: ignore[misc]
-            bench, make, in_flight, seconds, taken
+        contender: lambda seconds, taken, plan, make=make: ask_from_asyncio(  # type: ignore[misc]
+            make, plan, bench.rows, in_flight, seconds, taken
         )
-        for contender, make in ({"callers-alone": nothing} | CONTENDERS).items()
+        for contender, make in CONTENDERS.items()
         if installed(contender)
     }
-    runs["batcher-threads"] = lambda seconds, taken: ask_from_threads(
-        bench, in_flight, seconds, taken
+    runs["batcher-threads"] = lambda seconds, taken, plan: ask_from_threads(
+        plan, bench.rows, in_flight, seconds, taken
     )
+    contenders = list(runs)
+    for wake, as_often_as in ((wake_coroutines, "batcher"), (wake_threads, "batcher-threads")):
+        runs[wake.__name__] = lambda seconds, taken, plan, wake=wake, pace=as_often_as: wake(  # type: ignore[misc]
+            plan, found[pace].row()["throughput"], in_flight, seconds, taken
+        )
     found = {contender: Taken() for contender in runs}
     sizes: dict[str, Counter[int]] = {contender: Counter() for contender in runs}
     checks: dict[str, Row] = {}
@@ -243,29 +148,32 @@ def measure(bench: Bench, name: str, in_flight: int) -> Iterator[Row]:
         for contender, run in list(runs.items()):
             try:
                 if turn:
-                    sizes[contender] += run(options.seconds / ROUNDS, found[contender])
-                elif contender != "callers-alone":
-                    checks[contender] = check(bench, run)
+                    plan = bench.plan(in_flight)
+                    run(options.seconds / ROUNDS, found[contender], plan)
+                    sizes[contender] += plan.sizes
+                elif contender in contenders:
+                    checks[contender] = check(bench, run, in_flight)
             except Exception:  # noqa: PERF203
                 yield failure(f"{prefix}/{contender}")
                 del runs[contender]
-    callers = found["callers-alone"].row()["cpu"]
     for contender in runs:
         row = {"id": f"{prefix}/{contender}", **found[contender].row(), **checks.get(contender, {})}
-        if contender != "callers-alone":
+        if contender in contenders:
+            callers = wake_threads if contender == "batcher-threads" else wake_coroutines
             row["of_best"] = row["throughput"] / alone["rows_per_second"]
             row["p99_bound"] = options.delay + 2 * alone["batch_seconds"]
+            row["p99_bound_of_best"] = options.delay + 2 * alone["batch_seconds_of_best"]
             row["batch_sizes"] = dict(sorted(sizes[contender].items()))
             row["cpu_of_engine"] = bench.cpu_alone(sizes[contender], in_flight)
-            row["cpu_of_callers"] = callers
-            row["cpu_of_batching"] = row["cpu"] - row["cpu_of_engine"] - callers
+            row["cpu_of_callers"] = found[callers.__name__].row()["cpu"]
+            row["cpu_of_batching"] = row["cpu"] - row["cpu_of_engine"] - row["cpu_of_callers"]
         yield row
 
 
-def check(bench: Bench, run: Run) -> Row:
+def check(bench: Bench, run: Run, in_flight: int) -> Row:
     """Run a round that is not timed, and count the answers that are not their rows'."""
     answers: list[tuple[int, Any]] = []
-    run(bench.options.seconds / ROUNDS, Taken(answers))
+    run(bench.options.seconds / ROUNDS, Taken(answers), bench.plan(in_flight))
     wrong = sum(not bench.is_right(index, answer) for index, answer in answers)
     return {"checked": len(answers), "wrong": wrong}
 

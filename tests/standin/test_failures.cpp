@@ -18,7 +18,7 @@ using trtfast::OutOfMemoryError;
 class FailuresOnStandin : public StandinTest {};
 INSTANTIATE_FOR_RELEASES(FailuresOnStandin);
 
-constexpr const char* kModel =
+constexpr const char* kFailing =
     "input x float32 -1\n"
     "output y float32 -1\n"
     "output p float32 -1\n"
@@ -41,7 +41,7 @@ void serve(trtfast::Engine& engine) {
 }
 
 TEST_P(FailuresOnStandin, EveryAllocationMayFail) {
-  const auto plan = build(kModel, two_profiles());
+  const auto plan = build(kFailing, two_profiles());
   int failures = 0;
   for (int nth = 1;; ++nth) {
     SCOPED_TRACE("allocation " + std::to_string(nth));
@@ -71,7 +71,7 @@ TEST_P(FailuresOnStandin, EveryAllocationMayFail) {
 }
 
 TEST_P(FailuresOnStandin, EveryCallOfCudaMayFail) {
-  const auto plan = build(kModel, two_profiles());
+  const auto plan = build(kFailing, two_profiles());
   for (const char* function :
        {"cudaStreamCreateWithFlags", "cudaMemcpyAsync", "cudaStreamSynchronize"}) {
     for (int nth = 1;; ++nth) {

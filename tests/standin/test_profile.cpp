@@ -19,15 +19,15 @@ using trtfast::DataType;
 using trtfast::InputError;
 using trtfast::LayerTime;
 
-constexpr const char* kModel =
+constexpr const char* kTwice =
     "input x float32 -1\n"
     "output y float32 -1\n"
     "output p float32 -1\n"
     "op twice y = affine 2 1 x\n"
     "op keep p = positive x\n";
 
-auto layer(const std::string& name, double milliseconds) {
-  return AllOf(Field(&LayerTime::name, name), Field(&LayerTime::milliseconds, milliseconds));
+auto layer(const std::string& name, double time) {
+  return AllOf(Field(&LayerTime::name, name), Field(&LayerTime::milliseconds, time));
 }
 
 class ProfileOnStandin : public StandinTest {};
@@ -37,7 +37,7 @@ TEST_P(ProfileOnStandin, GivesTheMeanOfEachLayerWithoutTheFirstRun) {
   for (const bool late : {false, true}) {
     fake_cuda::set_late(late);
     const auto engine =
-        load(build(kModel, {profile("x", {1}, {2}, {4}), profile("x", {5}, {6}, {8})}), 1);
+        load(build(kTwice, {profile("x", {1}, {2}, {4}), profile("x", {5}, {6}, {8})}), 1);
     const Values values = {1, -2, 3, 4, 5, 6};
     // The stand-in's times are 10 a layer, and 1 for each enqueue of the context: 2, 3 and 4.
     EXPECT_THAT(engine->profile({{view(values, {6})}}, 3),
@@ -59,7 +59,7 @@ TEST_P(ProfileOnStandin, TakesValuesThatDecideShapes) {
 }
 
 TEST_P(ProfileOnStandin, RefusesWhatCannotRun) {
-  const auto engine = load(build(kModel, {profile("x", {1}, {2}, {4})}));
+  const auto engine = load(build(kTwice, {profile("x", {1}, {2}, {4})}));
   const Values values(9);
   EXPECT_THAT(thrown_by<InputError>([&] {
                 static_cast<void>(engine->profile({{view(values, {2})}}, 0));

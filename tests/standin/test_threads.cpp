@@ -10,7 +10,7 @@
 namespace standin_test {
 namespace {
 
-constexpr std::size_t kThreads = 8;
+constexpr std::size_t kCallers = 8;
 constexpr int kLanes = 3;
 constexpr std::size_t kProfiles = 2;  // a lane has a context for each
 
@@ -53,8 +53,8 @@ TEST_P(ThreadsOnStandin, EveryCallGetsItsOwnAnswer) {
     const auto engine = load_model();
     std::atomic<std::size_t> right = 0;
     std::vector<std::jthread> threads;
-    threads.reserve(kThreads);
-    for (std::size_t thread = 0; thread < kThreads; ++thread) {
+    threads.reserve(kCallers);
+    for (std::size_t thread = 0; thread < kCallers; ++thread) {
       threads.emplace_back([&, thread] {
         for (std::size_t turn = 0; turn < kTurns; ++turn) {
           if (call_is_right(*engine, thread, turn)) ++right;
@@ -62,8 +62,8 @@ TEST_P(ThreadsOnStandin, EveryCallGetsItsOwnAnswer) {
       });
     }
     threads.clear();
-    EXPECT_EQ(right, kThreads * kTurns);
-    EXPECT_EQ(recording_->count("IExecutionContext::enqueueV3"), kThreads * kTurns);
+    EXPECT_EQ(right, kCallers * kTurns);
+    EXPECT_EQ(recording_->count("IExecutionContext::enqueueV3"), kCallers * kTurns);
     // Where contexts wear out, what is never captured has one of its own.
     EXPECT_LE(recording_->count("ICudaEngine::createExecutionContext") +
                   recording_->count("ICudaEngine::createExecutionContextWithRuntimeConfig"),
@@ -80,8 +80,8 @@ TEST_P(ThreadsOnStandin, ClosingEndsTheTraffic) {
     std::atomic<std::size_t> wrong = 0;
     std::atomic<std::size_t> closed = 0;
     std::vector<std::jthread> threads;
-    threads.reserve(kThreads);
-    for (std::size_t thread = 0; thread < kThreads; ++thread) {
+    threads.reserve(kCallers);
+    for (std::size_t thread = 0; thread < kCallers; ++thread) {
       threads.emplace_back([&, thread] {
         try {
           for (std::size_t turn = 0;; ++turn) {
@@ -97,7 +97,7 @@ TEST_P(ThreadsOnStandin, ClosingEndsTheTraffic) {
     engine->close();
     EXPECT_THAT(recording_->live_objects(), testing::Not(testing::HasSubstr("IExecutionContext")));
     threads.clear();
-    EXPECT_EQ(closed, kThreads);
+    EXPECT_EQ(closed, kCallers);
     EXPECT_EQ(wrong, 0U);
     engine->close();  // again
     EXPECT_THROW(static_cast<void>(run(*engine, {1}, {1})), trtfast::ClosedError);
@@ -110,8 +110,8 @@ TEST_P(ThreadsOnStandin, ALaneThatCannotBeMadeIsNotWaitedFor) {
   fake_cuda::fail("cudaStreamCreateWithFlags", 1);
   std::atomic<bool> failed = false;
   std::vector<std::jthread> threads;
-  threads.reserve(kThreads);
-  for (std::size_t thread = 0; thread < kThreads; ++thread) {
+  threads.reserve(kCallers);
+  for (std::size_t thread = 0; thread < kCallers; ++thread) {
     threads.emplace_back([&, thread] {
       while (!failed) {
         try {
@@ -131,8 +131,8 @@ TEST_P(ThreadsOnStandin, SeveralThreadsMayClose) {
   const auto engine = load_model();
   static_cast<void>(call_is_right(*engine, 1, 1));
   std::vector<std::jthread> threads;
-  threads.reserve(kThreads);
-  for (std::size_t thread = 0; thread < kThreads; ++thread) {
+  threads.reserve(kCallers);
+  for (std::size_t thread = 0; thread < kCallers; ++thread) {
     threads.emplace_back([&] { engine->close(); });
   }
 }
@@ -140,15 +140,15 @@ TEST_P(ThreadsOnStandin, SeveralThreadsMayClose) {
 TEST_P(ThreadsOnStandin, EnginesLoadAndBuildAtTheSameTime) {
   std::atomic<std::size_t> right = 0;
   std::vector<std::jthread> threads;
-  threads.reserve(kThreads);
-  for (std::size_t thread = 0; thread < kThreads; ++thread) {
+  threads.reserve(kCallers);
+  for (std::size_t thread = 0; thread < kCallers; ++thread) {
     threads.emplace_back([&, thread] {
       const auto engine = load_model();
       if (call_is_right(*engine, thread, 3)) ++right;
     });
   }
   threads.clear();
-  EXPECT_EQ(right, kThreads);
+  EXPECT_EQ(right, kCallers);
 }
 
 }  // namespace
