@@ -7,9 +7,9 @@
 
 trtfast's Batcher stands against a loop that queues and stacks in Python, and against the batching
 of Ray Serve and of LitServe, where they are installed, on the same engine, in turns. A batch has at
-most a lane's share of what is under way, for all of them. A first round, that is not timed,
-compares every answer with that of its row from the engine alone. ``--models tiny`` tells what
-batching itself costs, of a model and rows that take no time.
+most a lane's share of what is under way, or what ``--limits`` says, for all of them. A first round,
+that is not timed, compares every answer with that of its row from the engine alone. ``--models
+tiny`` tells what batching itself costs, of a model and rows that take no time.
 
 The file is written after each number in flight. The exit status is 1 if something failed, or an
 answer was another's.
@@ -66,8 +66,8 @@ class Bench:
         self._alone: dict[tuple[int, int], Row] = {}
 
     def limit(self, in_flight: int) -> int:
-        """Return the rows of a batch at most: each lane's share of what is under way."""
-        return share(in_flight, self.lanes, self.options)
+        """Return the rows of a batch at most."""
+        return limits_of(self.options)[in_flight]
 
     def alone(self, size: int, in_flight: int) -> Row:
         """Measure plain calls of so many rows, which are the same as callers give.
@@ -204,15 +204,16 @@ def built(name: str, folder: Path, sizes: Collection[int]) -> Path:
     return plan
 
 
-def share(in_flight: int, lanes: int, options: argparse.Namespace) -> int:
-    """Return the rows of a lane's batch at most, of so many under way."""
-    return min(int(options.limit), -(-in_flight // lanes))
+def limits_of(options: argparse.Namespace) -> dict[int, int]:
+    """Return the rows of a batch at most, for each number under way: by default a lane's share."""
+    given = options.limits or [-(-in_flight // options.lanes) for in_flight in options.in_flight]
+    return dict(zip(options.in_flight, given, strict=True))
 
 
 def sizes_of(options: argparse.Namespace) -> list[int]:
-    """Return the sizes that have kernels of their own: the shares, and powers of two below."""
-    shares = {share(in_flight, options.lanes, options) for in_flight in options.in_flight}
-    return sorted(shares | {1 << power for power in range(max(shares).bit_length())})
+    """Return the sizes that have kernels of their own: the limits, and powers of two below."""
+    limits = set(limits_of(options).values())
+    return sorted(limits | {1 << power for power in range(max(limits).bit_length())})
 
 
 def open_engine(
@@ -246,7 +247,7 @@ def main() -> int:
     )
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--in-flight", nargs="+", type=int, default=list(IN_FLIGHT))
-    parser.add_argument("--limit", type=int, default=128, help="rows of the largest batch")
+    parser.add_argument("--limits", nargs="+", type=int, help="rows of a batch, for each of these")
     parser.add_argument("--delay", type=float, default=0.002, help="seconds that a row may wait")
     parser.add_argument("--lanes", type=int, default=3)
     parser.add_argument("--wait", choices=("spin", "block"), default="block")
@@ -255,6 +256,8 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where models and engines are kept")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
+    if options.limits and len(options.limits) != len(options.in_flight):
+        parser.error("--limits needs a number for each of --in-flight")
     warnings.filterwarnings("ignore", message=".* does not list .* as supported")
     left_out = [contender for contender in CONTENDERS if not installed(contender)]
     content: dict[str, Any] = {
