@@ -15,7 +15,7 @@ void fail(cudaError_t error, const char* call, const std::source_location& where
                   std::filesystem::path(where.file_name()).filename().string() + ":" +
                   std::to_string(where.line()) + ")" +
                   // Another library may have used CUDA before the fork, which this one cannot know.
-                  (error == cudaErrorInitializationError && in_forked_child()
+                  (error == cudaErrorInitializationError && forks() > 0
                        ? std::string(": ") + kForkAdvice
                        : ""));
 }

@@ -22,7 +22,7 @@ Devices devices() {
   int count = 0;
   if (const cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess) {
     // Here another library has used CUDA before the fork.
-    if (in_forked_child() && error == cudaErrorInitializationError) {
+    if (forks() > 0 && error == cudaErrorInitializationError) {
       TRTFAST_CUDA(error);
     }
     static_cast<void>(cudaGetLastError());

@@ -11,13 +11,13 @@ namespace {
 
 // NOLINTBEGIN(cppcoreguidelines-avoid-non-const-global-variables): facts of the process
 std::atomic<bool> used = false;
-std::atomic<bool> forked = false;
+std::atomic<unsigned> forked = 0;
 std::atomic<bool> stale = false;
 // NOLINTEND(cppcoreguidelines-avoid-non-const-global-variables)
 
 // NOLINTNEXTLINE(cppcoreguidelines-avoid-non-const-global-variables): registers as the module loads
 const int registered = pthread_atfork(nullptr, nullptr, [] {
-  forked = true;
+  ++forked;
   if (used) stale = true;
 });
 
@@ -28,7 +28,7 @@ void note_use() noexcept {
   if (!used.load(std::memory_order_relaxed)) used.store(true, std::memory_order_relaxed);
 }
 
-bool in_forked_child() noexcept {
+unsigned forks() noexcept {
   static_cast<void>(registered);
   return forked.load(std::memory_order_relaxed);
 }

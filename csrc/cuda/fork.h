@@ -7,8 +7,9 @@ namespace trtfast::cuda {
 /// Notes that this process has used CUDA, which a child that it forks from now on cannot.
 void note_use() noexcept;
 
-/// True in a process that was forked after this library was loaded.
-[[nodiscard]] bool in_forked_child() noexcept;
+/// How many forks lie between the process that loaded this library and this one. Unlike a process's
+/// number it is no system call.
+[[nodiscard]] unsigned forks() noexcept;
 
 /// True in a process that was forked after this library had used CUDA.
 [[nodiscard]] bool in_stale_child() noexcept;

@@ -1,10 +1,9 @@
 #include "engine/batcher.h"
 
-#include <unistd.h>
-
 #include <string>
 #include <utility>
 
+#include "cuda/fork.h"
 #include "error.h"
 
 namespace trtfast {
@@ -44,13 +43,13 @@ void BatcherStats::reset() noexcept {
 
 Batcher::Batcher(std::unique_ptr<BatchRunner> runner, BatcherOptions options)
     : runner_(std::move(runner)),
-      process_(getpid()),
+      forks_(cuda::forks()),
       queue_(std::move(options)),
       watcher_([this](Clock::time_point now) { return sweep(now); }) {}
 
 Batcher::~Batcher() { close(); }
 
-bool Batcher::is_orphan() const noexcept { return getpid() != process_; }
+bool Batcher::is_orphan() const noexcept { return cuda::forks() != forks_; }
 
 std::vector<Tensor> Batcher::infer(const Item& item) {
   // Shared: who tells it is not done with it when the one who waits goes on.
@@ -65,6 +64,7 @@ std::vector<Tensor> Batcher::infer(const Item& item) {
     wait->told.notify_one();
   };
   std::optional<Group> mine;
+  bool needs_another = false;
   {
     const std::scoped_lock lock(mutex_);
     const auto added = enqueue(item);
@@ -74,10 +74,11 @@ std::vector<Tensor> Batcher::infer(const Item& item) {
       BatchQueue::claim(added.group);
       ++active_;
       ++own_runs_;
-    } else if (added.is_news) {
-      look_after(added.due);
+    } else {
+      needs_another = added.is_news && needs_thread(added.due);
     }
   }
+  if (needs_another) changed_.notify_one();
   if (mine) {
     run(*mine);
     const std::scoped_lock lock(mutex_);
@@ -90,9 +91,13 @@ std::vector<Tensor> Batcher::infer(const Item& item) {
 }
 
 void Batcher::add(const Item& item) {
-  const std::scoped_lock lock(mutex_);
-  const auto added = enqueue(item);
-  if (added.is_news) look_after(added.due);
+  bool needs_another = false;
+  {
+    const std::scoped_lock lock(mutex_);
+    const auto added = enqueue(item);
+    needs_another = added.is_news && needs_thread(added.due);
+  }
+  if (needs_another) changed_.notify_one();  // the thread that wakes takes the lock at once
 }
 
 // Under the lock.
@@ -117,11 +122,6 @@ BatchQueue::Added Batcher::enqueue(const Item& item) {
   return queue_.add(item);
 }
 
-// Wakes a thread for a batch, unless one will wake in time. Under the lock.
-void Batcher::look_after(Clock::time_point due) {
-  if (due < alarm_) changed_.notify_one();
-}
-
 // Waits until a batch is due; none once all is done and closed.
 std::optional<Batcher::Group> Batcher::claim() {
   std::unique_lock lock(mutex_);
@@ -130,7 +130,9 @@ std::optional<Batcher::Group> Batcher::claim() {
     const auto next = queue_.next_due();
     if (group) {
       ++active_;
-      look_after(next);
+      const bool needs_another = needs_thread(next);
+      lock.unlock();
+      if (needs_another) changed_.notify_one();
       return group;
     }
     if (queue_.is_done()) return std::nullopt;
@@ -146,11 +148,13 @@ std::optional<Batcher::Group> Batcher::claim() {
 
 BatchQueue::Taken Batcher::take(Group group) {
   const auto now = Clock::now();
-  const std::scoped_lock lock(mutex_);
+  std::unique_lock lock(mutex_);
   auto taken = queue_.take(group, now);
   if (!taken.items.empty()) ++batch_sizes_[taken.rows];
-  look_after(taken.due);
+  const bool needs_another = needs_thread(taken.due);
   has_left();
+  lock.unlock();
+  if (needs_another) changed_.notify_one();
   return taken;
 }
 
@@ -232,7 +236,7 @@ bool Batcher::cancel(const Item& item) {
   const std::scoped_lock lock(mutex_);
   if (!queue_.remove(item)) return false;
   stats_.cancelled.fetch_add(1, std::memory_order_relaxed);
-  look_after(queue_.next_due());  // of fewer rows, fewer are enough
+  if (needs_thread(queue_.next_due())) changed_.notify_one();  // of fewer rows, fewer are enough
   has_left();
   return true;
 }
@@ -242,7 +246,7 @@ Clock::time_point Batcher::sweep(Clock::time_point now) {
   {
     const std::scoped_lock lock(mutex_);
     late = queue_.remove_late(now);
-    look_after(queue_.next_due());
+    if (needs_thread(queue_.next_due())) changed_.notify_one();
     has_left();
   }
   tell_late(late.items);

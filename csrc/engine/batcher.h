@@ -73,7 +73,8 @@ class Batcher {
   using Take = std::function<const BatchItems&()>;
 
   [[nodiscard]] BatchQueue::Added enqueue(const Item& item);
-  void look_after(Clock::time_point due);
+  /// Whether no thread will wake in time for a batch. Under the lock; to wake one, better without.
+  [[nodiscard]] bool needs_thread(Clock::time_point due) const noexcept { return due < alarm_; }
   void work();
   [[nodiscard]] std::optional<Group> claim();
   [[nodiscard]] BatchQueue::Taken take(Group group);
@@ -85,7 +86,7 @@ class Batcher {
   [[nodiscard]] Clock::time_point sweep(Clock::time_point now);
 
   std::unique_ptr<BatchRunner> runner_;
-  int process_;
+  unsigned forks_;  // of the process that made it
   BatcherStats stats_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
