@@ -140,7 +140,7 @@ VARIES = (
     (r"\d+(?= calls of| │ # │$)", "#"),
     # The slowest layers, which are others each time.
     (r"node_\w+(?= │)|(?<=│ )\w+ float32 [\dx]+(?= │ │)", "LAYER"),
-    (r"(?<=│ LAYER │ )[\d#].*", "TIMES"),  # of which 2.00 is written as 2
+    (r"(?<=│ LAYER │ # │ #% │ )[\d#]+ │ [\d#]+(?= │$)", "# │ #"),  # 2.00 is written as 2
 )
 
 

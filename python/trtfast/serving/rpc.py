@@ -94,7 +94,6 @@ class _Service(InferenceServicer):  # the methods' names are the protocol's
         self._plane = plane
         self._repository = repository
         self._readers: set[asyncio.Task[None]] = set()
-        self._ending = False
         self.under_way = 0
 
     async def ModelInfer(self, request: Any, context: object) -> Any:  # noqa: ARG002, N802
@@ -139,7 +138,7 @@ class _Service(InferenceServicer):  # the methods' names are the protocol's
         reader = asyncio.create_task(read())
         reader.add_done_callback(lambda _: begun.put_nowait(None))
         self._readers.add(reader)
-        if self._ending:
+        if self._plane.draining:
             reader.cancel()
         task = None
         try:
@@ -165,7 +164,6 @@ class _Service(InferenceServicer):  # the methods' names are the protocol's
 
     def end_streams(self) -> None:
         """Read no more requests from streams; they end when what was read is answered."""
-        self._ending = True
         for reader in self._readers:
             reader.cancel()
 

@@ -13,9 +13,7 @@ import trtfast
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.filterwarnings("ignore:.* does not list .* as supported"),
-    # Of PyTorch's compiler, of itself.
-    pytest.mark.filterwarnings("ignore:::torch"),
-    pytest.mark.filterwarnings("ignore:The CUDA Graph is empty"),
+    pytest.mark.filterwarnings("ignore:The CUDA Graph is empty"),  # PyTorch, of a first capture
 ]
 
 PAGES = [
