@@ -226,8 +226,10 @@ def _calls(
     call: Callable[[], object], duration: float, least: int, stop: threading.Event
 ) -> list[_Call]:
     made: list[_Call] = []
-    end = time.perf_counter() + duration
-    while (len(made) < least or time.perf_counter() < end) and not stop.is_set():
+    # From the first begin to the last end, as of Load.elapsed, which is to be so long at least.
+    while not stop.is_set() and (
+        len(made) < max(least, 1) or made[-1].end - made[0].begin < duration
+    ):
         begin = time.perf_counter()
         call()
         made.append(_Call(begin, time.perf_counter()))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
-from itertools import cycle
+from itertools import count, cycle
 
 import pytest
 from hypothesis import given
@@ -131,6 +131,16 @@ def test_a_load_lasts_as_long_as_asked_and_has_nine_parts(set_clock: type[Clock]
     clock = set_clock(0.25)
     assert len(under_load([clock.call], duration=5, least=1).seconds) == 20
     assert len(under_load([clock.call], duration=0, least=1).seconds) == 9
+
+
+@pytest.mark.parametrize("callers", [1, 3])
+def test_a_load_is_never_told_as_shorter_than_asked(
+    monkeypatch: pytest.MonkeyPatch, callers: int
+) -> None:
+    """Not even by what it takes from the beginning to the first call's begin."""
+    ticks = count()
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(ticks)))  # each look is a second
+    assert under_load([lambda: None] * callers, duration=100, least=1).elapsed >= 100
 
 
 def test_callers_call_at_once() -> None:
