@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +14,16 @@ import pytest
 import lossy
 import quantising
 import trtfast
-from trtfast import Calibration, Passport, ReferenceEngine, Tolerance, _core, auto, backend
+from trtfast import (
+    Calibration,
+    Passport,
+    ReferenceEngine,
+    Tolerance,
+    _core,
+    auto,
+    backend,
+    timing,
+)
 from trtfast.bisection import on_cpu, search
 from trtfast.emulation import emulated
 from trtfast.errors import InputError, PrecisionError, UnsupportedDeviceError
@@ -25,6 +33,8 @@ from trtfast.timing import interleaved
 
 X = lossy.images(16)
 SECONDS = {"fp32": 6e-3, "fp16": 4e-3, "bf16": 5e-3, "mixed": 3e-3, "int8": 2e-3, "fp8": 1e-3}
+
+clock = SimpleNamespace(now=0.0)  # which only calls move: how long they take is known
 
 without_gpu = pytest.mark.skipif(bool(_core.devices()[0]), reason="there is a GPU")
 
@@ -61,7 +71,7 @@ class Emulated(ReferenceEngine):
         return (LayerTime("all", 0.5),)
 
     def infer(self, inputs: Any) -> Any:
-        time.sleep(SECONDS[self.precision])
+        clock.now += SECONDS[self.precision]
         return super().infer(inputs)
 
 
@@ -79,6 +89,8 @@ def emulate(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(auto, "Engine", type("Of", (Emulated,), {"model": model}))
         monkeypatch.setattr(auto, "interleaved", partial(interleaved, warm_up=0, duration=0))
         monkeypatch.setattr(search, "on_gpu", no_gpu)
+        looks = SimpleNamespace(perf_counter=lambda: clock.now)
+        monkeypatch.setattr(timing, "time", looks)
         return model
 
     return start

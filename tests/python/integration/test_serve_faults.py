@@ -78,9 +78,9 @@ def test_a_swap_under_load_loses_nothing(kind: str, models: Path, tmp_path: Path
 
     def ask(server: Server, thread: int) -> set[float]:
         factors = set()
-        mark = thread * 5_000
+        mark = first = thread * 5_000
         with client(server, kind) as triton:
-            while not stop.is_set():
+            while not stop.is_set() or mark < first + 20:
                 was_swapped = swapped.is_set()
                 mark += 1
                 given = rows(mark)
@@ -108,7 +108,7 @@ def test_a_swap_under_load_loses_nothing(kind: str, models: Path, tmp_path: Path
         done = serving.metrics(server)
         labels = frozenset({("model", "scale"), ("version", "1")})
         # What the engines before have counted is not lost either.
-        assert done["request_success", labels] == done["count", labels] > 100
+        assert done["request_success", labels] == done["count", labels] >= 6 * 20
         reasons = {("reason", reason) for reason in ("BACKEND", "REJECTED", "CANCELED")}
         assert {done["request_failure", labels | {reason}] for reason in reasons} == {0}
 
@@ -257,7 +257,7 @@ def test_clients_that_hang_hold_up_none(models: Path) -> None:
             triton.start_stream(lambda **_: None)  # and asks for nothing
             for kind in KINDS:
                 np.testing.assert_array_equal(infer(server, kind, "scale", rows(3)), rows(3) * 2)
-            assert server.end() < 10
+            assert server.end() < 25  # not as long as it drains
         assert b"408" in hanging[0].recv(1000)
 
 
