@@ -138,7 +138,9 @@ def batching(run: dict[str, Any]) -> Iterator[str]:
         f"{asked['lanes']}, a request waits {asked['delay'] * 1e3:g} ms at most, and `wait` is "
         f"`{asked['wait']}`. The engine alone is plain `infer` with such batches, from as many "
         "threads as have no more under way; in brackets how long that delay and two batches take, "
-        "in ms. `tiny` is a model of next to no time. [Which to use when](howto/fleet.md).\n\n"
+        "and a request on average at that rate (Little's law), in ms: where the two are alike, no "
+        "99th percentile can keep to the first at that rate. `tiny` is a model of next to no time. "
+        "[Which to use when](howto/fleet.md).\n\n"
     )
     rows = {each["id"]: each for each in run["results"]}
     names = {each["id"].split("/")[2] for each in run["results"]}
@@ -155,8 +157,9 @@ def batching(run: dict[str, Any]) -> Iterator[str]:
                 f"{_cpu(each['cpu_of_batching'])})"
                 for each in found
             ]
-            bound = f"{alone:.0f} ({found[0]['p99_bound'] * 1e3:.1f})"
-            yield row([f"{model}, {count}", bound, *told])
+            bound, mean = found[0]["p99_bound"], count / alone
+            best = f"{alone:.0f} ({bound * 1e3:.1f}, {mean * 1e3:.1f})"
+            yield row([f"{model}, {count}", best, *told])
 
 
 def _cpu(seconds: float) -> str:
