@@ -15,6 +15,7 @@ import pytest
 import ray
 from prometheus_client.parser import text_string_to_metric_families
 from ray import serve
+from ray.serve._private import api, client
 from ray.util import list_named_actors
 
 QUIET = {
@@ -30,6 +31,9 @@ QUIET = {
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
 }
 
+PATIENCE = 240
+"""Seconds within which all comes true, also on a busy machine, where Ray takes minutes to start."""
+
 
 @contextmanager
 def cluster(gpus: int = 0, setup: Callable[[], None] | None = None) -> Iterator[str]:
@@ -37,6 +41,8 @@ def cluster(gpus: int = 0, setup: Callable[[], None] | None = None) -> Iterator[
     with pytest.MonkeyPatch.context() as patch:
         for name, value in QUIET.items():
             patch.setenv(name, value)
+        for module in (api, client):  # which wait a minute for proxies
+            patch.setattr(module, "HTTP_PROXY_TIMEOUT", PATIENCE)
         ray.init(
             num_cpus=16,  # that many processes may be placed, whatever there is
             num_gpus=gpus,
@@ -89,7 +95,7 @@ def stats_of(handle: serve.handle.DeploymentHandle, count: int) -> dict[str, dic
     def all_told() -> bool:
         # Several at once: one after another would all go to a replica that is idle.
         for answer in [handle.stats.remote() for _ in range(8 * count)]:
-            stats = answer.result(timeout_s=60)
+            stats = answer.result(timeout_s=PATIENCE)
             found[stats["replica"]] = stats
         return len(found) == count
 
@@ -117,7 +123,7 @@ def running(application: str) -> int:
     return int(deployment.replica_states.get("RUNNING", 0))
 
 
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
     end = monotonic() + seconds
     while not condition():
         assert monotonic() < end, "it does not come true"

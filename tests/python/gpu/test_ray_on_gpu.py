@@ -15,10 +15,9 @@ import zoo
 from trtfast import _core, cache
 
 pytest.importorskip("ray")
-from ray_cluster import ray, run, running, serve, serving, stats_of, until
+from ray_cluster import PATIENCE, ray, run, running, serve, serving, stats_of, until
 from trtfast.integrations.ray import deployment
 
-SECONDS = 120
 GPUS = len(_core.devices()[0])
 
 pytestmark = [
@@ -50,7 +49,7 @@ def ask_all(handle: serve.handle.DeploymentHandle, inputs: list[np.ndarray]) -> 
     async def ask() -> list[Any]:
         return await asyncio.gather(*(handle.remote(each) for each in inputs))
 
-    return asyncio.run(asyncio.wait_for(ask(), SECONDS))
+    return asyncio.run(asyncio.wait_for(ask(), PATIENCE))
 
 
 @counts

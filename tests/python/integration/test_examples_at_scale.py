@@ -20,7 +20,7 @@ from running import ESPRESSO, EXAMPLES, PHOTOGRAPHS, as_file, run
 from trtfast import _core
 
 pytest.importorskip("ray")
-from ray_cluster import QUIET, cluster, free_port
+from ray_cluster import PATIENCE, QUIET, cluster, free_port
 
 CLOSE = 0.02 if _core.devices()[0] else 5e-4  # of a confidence: an engine is in float16
 
@@ -62,7 +62,7 @@ def serving(
         ) as process,
     ):
         address = f"http://127.0.0.1:{port}"
-        end = monotonic() + 60
+        end = monotonic() + PATIENCE
         try:
             while not is_there(address + path):
                 assert process.poll() is None, told.read_text()
@@ -89,7 +89,7 @@ def test_a_fleet_tells_the_classes(model: Path, tmp_path: Path) -> None:
     with serving("ray_fleet.py", model, path="/openapi.json", folder=tmp_path) as address:
 
         def ask(name: str) -> httpx.Response:
-            return httpx.post(f"{address}/classify?k=1", content=files[name], timeout=60)
+            return httpx.post(f"{address}/classify?k=1", content=files[name], timeout=PATIENCE)
 
         asked = list(PHOTOGRAPHS) * 8
         with ThreadPoolExecutor(16) as pool:
@@ -99,7 +99,7 @@ def test_a_fleet_tells_the_classes(model: Path, tmp_path: Path) -> None:
         ]
         espresso = answers[asked.index("coffee")].json()[0]["confidence"]
         assert espresso == pytest.approx(ESPRESSO, abs=CLOSE)
-        refused = httpx.post(f"{address}/classify", content=b"no image", timeout=60)
+        refused = httpx.post(f"{address}/classify", content=b"no image", timeout=PATIENCE)
         assert refused.status_code == 400
         assert "OpenCV cannot decode" in refused.json()["detail"]
 
@@ -134,7 +134,7 @@ def test_litserve_tells_the_classes(model: Path, tmp_path: Path) -> None:
     ) as address:
 
         def ask(name: str) -> httpx.Response:
-            return httpx.post(f"{address}/predict", json={"image": files[name]}, timeout=60)
+            return httpx.post(f"{address}/predict", json={"image": files[name]}, timeout=PATIENCE)
 
         asked = list(PHOTOGRAPHS) * 8
         with ThreadPoolExecutor(16) as pool:
@@ -143,6 +143,6 @@ def test_litserve_tells_the_classes(model: Path, tmp_path: Path) -> None:
             PHOTOGRAPHS[name][1] for name in asked
         ]
         nothing = base64.b64encode(b"no image").decode()
-        refused = httpx.post(f"{address}/predict", json={"image": nothing}, timeout=60)
+        refused = httpx.post(f"{address}/predict", json={"image": nothing}, timeout=PATIENCE)
         assert refused.status_code == 400
         assert "OpenCV cannot decode" in refused.json()["detail"]

@@ -13,7 +13,7 @@ import trtfast
 from fake_gpu import FakeGpu, answer, rows
 
 pytest.importorskip("ray")
-from ray_cluster import ray, run, running, serve, serving
+from ray_cluster import PATIENCE, ray, run, running, serve, serving
 from trtfast.integrations.ray import deployment
 
 pytestmark = pytest.mark.skipif(
@@ -44,9 +44,9 @@ def test_each_replica_has_an_engine_on_a_gpu(gpu: FakeGpu, plan: bytes, tmp_path
         handle = run("engines", made)
         assert running("engines") == 2
         assert ray.available_resources().get("GPU", 0) == 0
-        asyncio.run(asyncio.wait_for(ask_all(handle), 60))
+        asyncio.run(asyncio.wait_for(ask_all(handle), PATIENCE))
         stats = handle.stats.remote().result()
         assert 0 < stats["executions"] < stats["calls"]
         assert max(stats["batch_sizes"]) <= 16
         with pytest.raises(trtfast.InputError, match="17"):
-            handle.remote(rows(17)).result(timeout_s=60)
+            handle.remote(rows(17)).result(timeout_s=PATIENCE)
