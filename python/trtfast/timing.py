@@ -227,9 +227,7 @@ def _calls(
 ) -> list[_Call]:
     made: list[_Call] = []
     # From the first begin to the last end, as of Load.elapsed, which is to be so long at least.
-    while not stop.is_set() and (
-        len(made) < max(least, 1) or made[-1].end - made[0].begin < duration
-    ):
+    while not stop.is_set() and (len(made) < least or made[-1].end - made[0].begin < duration):
         begin = time.perf_counter()
         call()
         made.append(_Call(begin, time.perf_counter()))

@@ -18,6 +18,9 @@ from ray import serve
 from ray.serve._private import api, client
 from ray.util import list_named_actors
 
+PATIENCE = 240
+"""Seconds within which all comes true, also on a busy machine, where Ray takes minutes to start."""
+
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Ray listens on all interfaces. A token of one's own, or it leaves one in the user's home.
@@ -28,11 +31,8 @@ QUIET = {
     "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.1",
     "RAY_metrics_report_interval_ms": "500",  # rather than ten seconds
     # On a busy machine a proxy takes longer to start than Ray waits before it kills it.
-    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": str(PATIENCE),
 }
-
-PATIENCE = 240
-"""Seconds within which all comes true, also on a busy machine, where Ray takes minutes to start."""
 
 
 @contextmanager
@@ -123,8 +123,8 @@ def running(application: str) -> int:
     return int(deployment.replica_states.get("RUNNING", 0))
 
 
-def until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    end = monotonic() + seconds
+def until(condition: Callable[[], bool]) -> None:
+    end = monotonic() + PATIENCE
     while not condition():
         assert monotonic() < end, "it does not come true"
         sleep(0.1)

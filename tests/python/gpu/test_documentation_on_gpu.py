@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.filterwarnings("ignore:.* does not list .* as supported"),
     pytest.mark.filterwarnings("ignore:The CUDA Graph is empty"),  # PyTorch, of a first capture
-    # PyTorch's compiler, until 2.13, whatever it compiles: its advice is about float32.
+    # PyTorch's compiler, before 2.14, whatever it compiles: its advice is about float32.
     pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores for float32 matrix"),
 ]
 

@@ -14,16 +14,7 @@ import pytest
 import lossy
 import quantising
 import trtfast
-from trtfast import (
-    Calibration,
-    Passport,
-    ReferenceEngine,
-    Tolerance,
-    _core,
-    auto,
-    backend,
-    timing,
-)
+from trtfast import Calibration, Passport, ReferenceEngine, Tolerance, _core, auto, backend
 from trtfast.bisection import on_cpu, search
 from trtfast.emulation import emulated
 from trtfast.errors import InputError, PrecisionError, UnsupportedDeviceError
@@ -90,7 +81,7 @@ def emulate(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(auto, "interleaved", partial(interleaved, warm_up=0, duration=0))
         monkeypatch.setattr(search, "on_gpu", no_gpu)
         looks = SimpleNamespace(perf_counter=lambda: clock.now)
-        monkeypatch.setattr(timing, "time", looks)
+        monkeypatch.setattr("trtfast.timing.time", looks)
         return model
 
     return start

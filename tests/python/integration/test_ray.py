@@ -61,13 +61,14 @@ def test_each_is_answered_with_its_own(fleet: serve.handle.DeploymentHandle) -> 
     async def ask_all() -> None:
         await asyncio.gather(*(ask(fleet, index) for index in range(600)))
 
-    asyncio.run(asyncio.wait_for(ask_all(), rays.PATIENCE))
-    counted = rays.stats_of(fleet, 2)
-    assert sum(stats["calls"] for stats in counted.values()) == 600
-    # They were batched; on a busy machine one replica may have had a few, each alone.
-    assert sum(stats["executions"] for stats in counted.values()) < 600
+    for rounds in range(1, 11):  # on a busy machine one replica may have a few at first, each alone
+        asyncio.run(asyncio.wait_for(ask_all(), rays.PATIENCE))
+        asked, counted = 600 * rounds, rays.stats_of(fleet, 2)
+        if all(stats["executions"] < stats["calls"] for stats in counted.values()):
+            break
+    assert sum(stats["calls"] for stats in counted.values()) == asked
     for stats in counted.values():
-        assert stats["executions"] > 0
+        assert 0 < stats["executions"] < stats["calls"]  # they were batched
         assert sum(size * runs for size, runs in stats["batch_sizes"].items()) == stats["rows"]
 
 
@@ -250,12 +251,14 @@ def test_a_full_queue_is_told(address: str, doubling: Path) -> None:
 
 
 def test_what_is_under_way_is_answered_at_the_end(address: str, doubling: Path) -> None:
-    handle = run("ending", deployment(doubling, backend="reference", max_queue_delay=3.0))
+    handle = run("ending", deployment(doubling, backend="reference", max_queue_delay=1.0))
     handle.remote(marked(0)).result(timeout_s=rays.PATIENCE)
 
     async def ask_and_end() -> None:
         asked = asyncio.gather(*(ask(handle, index) for index in range(8)))
-        await asyncio.sleep(1.0)  # they come there
+        stats = await handle.stats.remote()
+        while stats["waiting"] + stats["calls"] < 1 + 8:
+            stats = await handle.stats.remote()
         await asyncio.to_thread(serve.delete, "ending")
         await asyncio.wait_for(asked, rays.PATIENCE)
 
@@ -360,6 +363,7 @@ def test_processes_build_once(address: str, doubling: Path, tmp_path: Path) -> N
         [task.remote(str(doubling), str(came), str(log), shapes) for _ in range(4)],
         timeout=rays.PATIENCE,
     )
+    assert len(set(came.read_text().split())) > 1
     (path,) = set(made)
     assert Path(path).stat().st_size > 0
     assert len(log.read_text().splitlines()) == 1

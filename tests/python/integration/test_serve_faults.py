@@ -257,7 +257,7 @@ def test_clients_that_hang_hold_up_none(models: Path) -> None:
             triton.start_stream(lambda **_: None)  # and asks for nothing
             for kind in KINDS:
                 np.testing.assert_array_equal(infer(server, kind, "scale", rows(3)), rows(3) * 2)
-            assert server.end() < 25  # not as long as it drains
+            assert server.end() < 10
         assert b"408" in hanging[0].recv(1000)
 
 

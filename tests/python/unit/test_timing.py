@@ -156,6 +156,7 @@ def test_callers_share_the_time() -> None:
     load = under_load([lambda: time.sleep(0.01)] * 3, duration=0.2, least=1)
     assert load.percentile(50) >= 0.01
     assert load.elapsed >= 0.2
+    assert sum(load.seconds) > load.elapsed  # one caller alone could not
 
 
 def test_an_error_of_one_caller_ends_all() -> None:
