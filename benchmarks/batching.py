@@ -7,9 +7,9 @@
 
 trtfast's Batcher stands against a loop that queues and stacks in Python, and against the batching
 of Ray Serve and of LitServe, where they are installed, on the same engine, in turns. A batch has at
-most a lane's share of what is under way, or what ``--limits`` says, for all of them. A first round,
-that is not timed, compares every answer with that of its row from the engine alone. ``--models
-tiny`` tells what batching itself costs, of a model and rows that take no time.
+most half of what is under way, for all of them. A first round, that is not timed, compares every
+answer with that of its row from the engine alone. ``--models tiny`` tells what batching itself
+costs, of a model and rows that take no time.
 
 The file is written after each number in flight. The exit status is 1 if something failed, or an
 answer was another's.
@@ -22,10 +22,12 @@ import importlib.util
 import itertools
 import json
 import tempfile
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ import onnx
 
 import trtfast
 from batchers import CONTENDERS, Plan, Rows
-from callers import Taken, ask_from_asyncio, ask_from_threads, wake_coroutines, wake_threads
+from callers import Taken, ask_from_asyncio, ask_from_threads, wake_coroutines
 from concurrency import run_threads
 from environment import clocks, describe, host
 from measure import Row, failure, quiet_gc
@@ -64,10 +66,9 @@ class Bench:
         self.rows: Rows = rng.standard_normal(shape, np.float32)
         self.answers = np.stack([engine.infer(row[None]).ravel() for row in self.rows])
         self._alone: dict[tuple[int, int], Row] = {}
-
-    def limit(self, in_flight: int) -> int:
-        """Return the rows of a batch at most."""
-        return limits_of(self.options)[in_flight]
+        for thread in threading.enumerate():
+            if thread.name == "trtfast-kernels":  # writes what was compiled to the cache
+                thread.join()
 
     def alone(self, size: int, in_flight: int) -> Row:
         """Measure plain calls of so many rows, which are the same as callers give.
@@ -91,6 +92,7 @@ class Bench:
                 "batch_seconds": found[0]["median"],
                 "rows_per_second": best["throughput"] * size,
                 "cpu_per_row": best["cpu"] / size,
+                "cpu_per_row_of_one_caller": found[0]["cpu"] / size,
                 "callers": counts[found.index(best)],
                 "batch_seconds_of_best": best["median"],
             }
@@ -107,7 +109,7 @@ class Bench:
 
     def _measured(self, size: int, in_flight: int) -> int:
         """Return the next power of two, for which there are kernels and a graph of their own."""
-        return min(1 << (size - 1).bit_length(), self.limit(in_flight))
+        return min(1 << (size - 1).bit_length(), limit(in_flight))
 
     def is_right(self, index: int, answer: Any) -> bool:
         """Whether an answer is that of a row, and of no other."""
@@ -117,14 +119,16 @@ class Bench:
         )
 
     def plan(self, in_flight: int) -> Plan:
-        return Plan(self.engine, self.lanes, self.limit(in_flight), self.options.delay)
+        return Plan(self.engine, self.lanes, limit(in_flight), self.options.delay)
 
 
 def measure(bench: Bench, name: str, in_flight: int) -> Iterator[Row]:
     """Measure all contenders with so many requests under way, in turns."""
     options, prefix = bench.options, f"{name}/in-flight{in_flight}"
-    alone = bench.alone(bench.limit(in_flight), in_flight)
+    alone = bench.alone(limit(in_flight), in_flight)
+    shared = bench.alone(-(-in_flight // bench.lanes), in_flight)
     yield {"id": f"{prefix}/engine-alone", **alone}
+    yield {"id": f"{prefix}/engine-shared", **shared}
     runs: dict[str, Run] = {
         contender: lambda seconds, taken, plan, make=make: ask_from_asyncio(  # type: ignore[misc]
             make, plan, bench.rows, in_flight, seconds, taken
@@ -136,10 +140,13 @@ def measure(bench: Bench, name: str, in_flight: int) -> Iterator[Row]:
         plan, bench.rows, in_flight, seconds, taken
     )
     contenders = list(runs)
-    for wake, as_often_as in ((wake_coroutines, "batcher"), (wake_threads, "batcher-threads")):
-        runs[wake.__name__] = lambda seconds, taken, plan, wake=wake, pace=as_often_as: wake(  # type: ignore[misc]
-            plan, found[pace].row()["throughput"], in_flight, seconds, taken
-        )
+
+    def wake(seconds: float, taken: Taken, plan: Plan) -> None:
+        size = round(sum(sizes["batcher"].elements()) / sizes["batcher"].total())
+        rate = found["batcher"].row()["throughput"]
+        wake_coroutines(replace(plan, limit=size), rate, in_flight, seconds, taken)
+
+    runs["wake-coroutines"] = wake
     found = {contender: Taken() for contender in runs}
     sizes: dict[str, Counter[int]] = {contender: Counter() for contender in runs}
     checks: dict[str, Row] = {}
@@ -159,14 +166,16 @@ def measure(bench: Bench, name: str, in_flight: int) -> Iterator[Row]:
     for contender in runs:
         row = {"id": f"{prefix}/{contender}", **found[contender].row(), **checks.get(contender, {})}
         if contender in contenders:
-            callers = wake_threads if contender == "batcher-threads" else wake_coroutines
             row["of_best"] = row["throughput"] / alone["rows_per_second"]
+            row["of_shared"] = row["throughput"] / shared["rows_per_second"]
             row["p99_bound"] = options.delay + 2 * alone["batch_seconds"]
             row["p99_bound_of_best"] = options.delay + 2 * alone["batch_seconds_of_best"]
             row["batch_sizes"] = dict(sorted(sizes[contender].items()))
             row["cpu_of_engine"] = bench.cpu_alone(sizes[contender], in_flight)
-            row["cpu_of_callers"] = found[callers.__name__].row()["cpu"]
-            row["cpu_of_batching"] = row["cpu"] - row["cpu_of_engine"] - row["cpu_of_callers"]
+            row["cpu_of_batching"] = row["cpu"] - row["cpu_of_engine"]
+            if contender != "batcher-threads" and "wake-coroutines" in runs:
+                row["cpu_of_callers"] = found["wake-coroutines"].row()["cpu"]
+                row["cpu_of_batching"] -= row["cpu_of_callers"]
         yield row
 
 
@@ -204,16 +213,16 @@ def built(name: str, folder: Path, sizes: Collection[int]) -> Path:
     return plan
 
 
-def limits_of(options: argparse.Namespace) -> dict[int, int]:
-    """Return the rows of a batch at most, for each number under way: by default a lane's share."""
-    given = options.limits or [-(-in_flight // options.lanes) for in_flight in options.in_flight]
-    return dict(zip(options.in_flight, given, strict=True))
+def limit(in_flight: int) -> int:
+    """Return the rows of a batch at most, where so many are under way."""
+    return -(-in_flight // 2)
 
 
 def sizes_of(options: argparse.Namespace) -> list[int]:
-    """Return the sizes that have kernels of their own: the limits, and powers of two below."""
-    limits = set(limits_of(options).values())
-    return sorted(limits | {1 << power for power in range(max(limits).bit_length())})
+    """Return the sizes that have kernels of their own: powers of two, limits, and lanes' shares."""
+    limits = {limit(in_flight) for in_flight in options.in_flight}
+    shares = {-(-in_flight // options.lanes) for in_flight in options.in_flight}
+    return sorted(limits | shares | {1 << power for power in range(max(limits).bit_length())})
 
 
 def open_engine(
@@ -224,7 +233,9 @@ def open_engine(
         return stack.enter_context(trtfast.ReferenceEngine(exported(name, folder))), 1
     sizes = sizes_of(options)
     plan = built(name, folder, sizes)
-    engine = trtfast.Engine(plan, lanes=options.lanes, wait=options.wait, pad_to_bucket=True)
+    engine = trtfast.Engine(
+        plan, lanes=options.lanes, wait=options.wait, pad_to_bucket=len(sizes) > 1
+    )
     stack.enter_context(engine)
     engine.warmup([binding.with_batch(engine.inputs, size) for size in sizes])
     return engine, options.lanes
@@ -247,17 +258,14 @@ def main() -> int:
     )
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--in-flight", nargs="+", type=int, default=list(IN_FLIGHT))
-    parser.add_argument("--limits", nargs="+", type=int, help="rows of a batch, for each of these")
     parser.add_argument("--delay", type=float, default=0.002, help="seconds that a row may wait")
-    parser.add_argument("--lanes", type=int, default=3)
+    parser.add_argument("--lanes", type=int, default=4)
     parser.add_argument("--wait", choices=("spin", "block"), default="block")
     parser.add_argument("--seconds", type=float, default=3.0, help="for each contender, in all")
     parser.add_argument("--reference", action="store_true", help="a rehearsal on the CPU")
     parser.add_argument("--folder", type=Path, help="where models and engines are kept")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
-    if options.limits and len(options.limits) != len(options.in_flight):
-        parser.error("--limits needs a number for each of --in-flight")
     warnings.filterwarnings("ignore", message=".* does not list .* as supported")
     left_out = [contender for contender in CONTENDERS if not installed(contender)]
     content: dict[str, Any] = {

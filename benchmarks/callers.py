@@ -7,8 +7,8 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
@@ -117,49 +117,20 @@ def wake_coroutines(plan: Plan, rate: float, in_flight: int, seconds: float, tak
         while not stopped.wait(plan.limit / rate):
             os.eventfd_write(bell, 1)
 
-    with _bell() as bell:
-        ringer = threading.Thread(target=ring)
-        ringer.start()
-        try:
-            rows = np.zeros((1, 1), np.float32)
-            ask_from_asyncio(answering_nothing, plan, rows, in_flight, seconds, taken)
-        finally:
-            stopped.set()
-            ringer.join()
-
-
-def wake_threads(plan: Plan, rate: float, in_flight: int, seconds: float, taken: Taken) -> None:
-    """Have so many threads do nothing but sleep, and be woken by batches, so many in a second.
-
-    That is what a call from a thread costs in any case, as it waits for its answer.
-    """
-
-    def ring(threads: list[threading.Thread]) -> None:
-        while any(thread.is_alive() for thread in threads):
-            os.eventfd_write(bell, plan.limit)
-            time.sleep(plan.limit / rate)
-
-    with _bell(os.EFD_SEMAPHORE) as bell:
-        _run(lambda _: os.eventfd_read(bell), in_flight, seconds, taken, beside=ring)
-
-
-@contextmanager
-def _bell(flags: int = 0) -> Iterator[int]:
-    bell = os.eventfd(0, flags | os.EFD_CLOEXEC)
+    bell = os.eventfd(0, os.EFD_CLOEXEC)
+    ringer = threading.Thread(target=ring)
+    ringer.start()
     try:
-        yield bell
+        rows = np.zeros((1, 1), np.float32)
+        ask_from_asyncio(answering_nothing, plan, rows, in_flight, seconds, taken)
     finally:
+        stopped.set()
+        ringer.join()
         os.close(bell)
 
 
-def _run(
-    ask: Callable[[int], object],
-    count: int,
-    seconds: float,
-    taken: Taken,
-    beside: Callable[[list[threading.Thread]], None] = lambda _: None,
-) -> None:
-    """Let so many threads ask, and do something beside them until they end."""
+def _run(ask: Callable[[int], object], count: int, seconds: float, taken: Taken) -> None:
+    """Let so many threads ask."""
     errors: list[BaseException] = []
     times: list[list[float]] = [[] for _ in range(count)]
     go = threading.Event()
@@ -184,7 +155,6 @@ def _run(
     go.set()
     time.sleep(SETTLE)
     began, cpu = time.perf_counter(), time.process_time()
-    beside(threads)
     for thread in threads:
         thread.join()
     taken.seconds += time.perf_counter() - began

@@ -134,32 +134,35 @@ def batching(run: dict[str, Any]) -> Iterator[str]:
         f"On {run['gpu']} with {run['tensorrt']}, {run['cores']} cores. Callers with one image "
         "each, in float16 engines: answers in a second, and in brackets the 99th percentile of a "
         "caller's wait in ms, and the CPU's time for an answer in µs, less what the engine alone "
-        "and the callers take. A batch has at most a lane's share of what is under way, lanes are "
-        f"{asked['lanes']}, a request waits {asked['delay'] * 1e3:g} ms at most, and `wait` is "
-        f"`{asked['wait']}`. The engine alone is plain `infer` with such batches, from as many "
-        "threads as have no more under way; in brackets how long that delay and two batches take, "
-        "and a request on average at that rate (Little's law), in ms: where the two are alike, no "
-        "99th percentile can keep to the first at that rate. `tiny` is a model of next to no time. "
-        "[Which to use when](howto/fleet.md).\n\n"
+        "takes and what it takes to wake as many coroutines. A batch has at most half of what is "
+        f"under way, lanes are {asked['lanes']}, a request waits {asked['delay'] * 1e3:g} ms at "
+        f"most, and `wait` is `{asked['wait']}`. The engine alone is plain `infer` with such "
+        "batches, from two threads, that have as many under way; in brackets how long that delay "
+        "and two batches take, in ms. Even batches are the same from a thread for each lane. "
+        "`tiny` is a model of next to no time. [Which to use when](howto/fleet.md).\n\n"
     )
     rows = {each["id"]: each for each in run["results"]}
     names = {each["id"].split("/")[2] for each in run["results"]}
     contenders = [name for name in CONTENDERS if name in names]
-    yield row(["model, under way", "engine alone", *(CONTENDERS[name] for name in contenders)])
-    yield row(["---"] * (len(contenders) + 2))
+    heads = ["model, under way", "engine alone", "even batches"]
+    yield row([*heads, *(CONTENDERS[name] for name in contenders)])
+    yield row(["---"] * (len(contenders) + len(heads)))
     for model in asked["models"]:
         for count in asked["in_flight"]:
             prefix = f"{model}/in-flight{count}"
-            alone = rows[f"{prefix}/engine-alone"]["rows_per_second"]
+            alone, even = (
+                rows[f"{prefix}/engine-{how}"]["rows_per_second"] for how in ("alone", "shared")
+            )
             found = [rows[f"{prefix}/{name}"] for name in contenders]
             told = [
                 f"{each['throughput']:.0f} ({each['p99'] * 1e3:.1f}, "
                 f"{_cpu(each['cpu_of_batching'])})"
                 for each in found
             ]
-            bound, mean = found[0]["p99_bound"], count / alone
-            best = f"{alone:.0f} ({bound * 1e3:.1f}, {mean * 1e3:.1f})"
-            yield row([f"{model}, {count}", best, *told])
+            best = f"{alone:.0f} ({found[0]['p99_bound'] * 1e3:.1f})"
+            yield row([f"{model}, {count}", best, f"{even:.0f}", *told])
+    for note in run.get("notes", ()):
+        yield f"\n{note}\n"
 
 
 def _cpu(seconds: float) -> str:

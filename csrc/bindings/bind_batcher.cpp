@@ -12,6 +12,7 @@
 #include "bindings/completions.h"
 #include "bindings/images.h"
 #include "engine/batcher.h"
+#include "engine/spin.h"
 #include "engine/transfer.h"
 #include "error.h"
 
@@ -138,10 +139,12 @@ Handle make(const std::optional<std::shared_ptr<Engine>>& engine,
             const std::optional<py::function>& callable, const std::vector<Spec>& inputs,
             const std::vector<Spec>& outputs, std::int64_t max_batch_size, double max_queue_delay,
             const std::vector<std::int64_t>& preferred, std::optional<std::size_t> max_queue,
-            std::size_t lanes) {
+            std::size_t lanes, bool spin) {
   const std::chrono::duration<double> delay(max_queue_delay);
   BatcherOptions options{max_batch_size, std::chrono::duration_cast<Clock::duration>(delay),
-                         preferred, max_queue, lanes};
+                         preferred,      max_queue,
+                         lanes,          {}};
+  if (spin && may_spin()) options.awake = kAwake;
   std::unique_ptr<BatchRunner> runner;
   if (callable) {
     runner = std::make_unique<CallableRunner>(*callable, specs_of(outputs));
@@ -251,7 +254,8 @@ void register_batcher(py::module_& module) {
   py::class_<Bound, Handle>(module, "Batcher", "Gathers requests into batches.")
       .def(py::init(&make), py::arg("engine"), py::arg("callable"), py::kw_only(),
            py::arg("inputs"), py::arg("outputs"), py::arg("max_batch_size"),
-           py::arg("max_queue_delay"), py::arg("preferred"), py::arg("max_queue"), py::arg("lanes"))
+           py::arg("max_queue_delay"), py::arg("preferred"), py::arg("max_queue"), py::arg("lanes"),
+           py::arg("spin"))
       .def("infer", &infer, py::arg("inputs"), py::arg("deadline"),
            "Waits for the answer; None where inputs are not exactly what the engine takes.")
       .def("infer_async", &infer_async, py::arg("inputs"), py::arg("future"), py::arg("deadline"),

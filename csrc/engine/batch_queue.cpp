@@ -64,16 +64,31 @@ BatchQueue::Added BatchQueue::add(const Item& item) {
   return {group, due(*group, least), before <= 0 || before < least};
 }
 
-// The rows at which a group need not wait.
+// All rows that the lanes share; nothing where there were no others just now.
+std::optional<std::int64_t> BatchQueue::known() const {
+  if (running_ == 0 && !callers_.are_known()) return std::nullopt;
+  return std::accumulate(groups_.begin(), groups_.end(), running_ + callers_.expected(),
+                         [](std::int64_t rows, const auto& group) { return rows + group.rows; });
+}
+
+// The rows at which a group need not wait. Of a share that is no whole number, less is enough: else
+// the last lane would wait for the others' callers.
 std::int64_t BatchQueue::enough() const {
-  const std::int64_t most =
+  const std::int64_t whole =
       options_.preferred.empty() ? options_.max_batch_size : options_.preferred.front();
-  if (running_ == 0 && !callers_.are_known()) return most;
-  const std::int64_t known =
-      std::accumulate(groups_.begin(), groups_.end(), running_ + callers_.expected(),
-                      [](std::int64_t rows, const auto& group) { return rows + group.rows; });
+  const auto rows = known();
+  if (!rows) return whole;
+  return std::clamp(*rows / static_cast<std::int64_t>(options_.lanes), std::int64_t{1}, whole);
+}
+
+// The rows that a batch of a group may have.
+std::int64_t BatchQueue::most(const BatchGroup& group) const {
+  const auto larger = std::ranges::upper_bound(options_.preferred, group.rows);
+  if (larger != options_.preferred.begin()) return *std::prev(larger);
+  const auto rows = known();
+  if (!rows || !options_.preferred.empty()) return options_.max_batch_size;
   const auto lanes = static_cast<std::int64_t>(options_.lanes);
-  return std::min(most, (known + lanes - 1) / lanes);
+  return std::min(options_.max_batch_size, (*rows + lanes - 1) / lanes);
 }
 
 // When a batch of a group may be claimed.
@@ -110,14 +125,12 @@ std::optional<BatchQueue::Group> BatchQueue::claim_due(Clock::time_point now) {
 BatchQueue::Taken BatchQueue::take(Group group, Clock::time_point now) {
   Taken taken;
   --group->claims;
-  const auto larger = std::ranges::upper_bound(options_.preferred, group->rows);
-  const std::int64_t most =
-      larger == options_.preferred.begin() ? options_.max_batch_size : *std::prev(larger);
+  const std::int64_t limit = most(*group);
   while (!group->items.empty()) {
     Item& first = group->items.front();
     const bool is_too_late = first->is_late(now);
     const std::int64_t more = first->rows();
-    if (!is_too_late && taken.rows > 0 && taken.rows + more > most) break;
+    if (!is_too_late && taken.rows > 0 && taken.rows + more > limit) break;
     if (!is_too_late) taken.rows += more;
     (is_too_late ? taken.late : taken.items).push_back(std::move(first));
     group->items.pop_front();

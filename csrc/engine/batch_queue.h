@@ -21,6 +21,7 @@ struct BatcherOptions {
   std::vector<std::int64_t> preferred = {};   // numbers of rows at which nothing is waited for
   std::optional<std::size_t> max_queue = {};  // requests that may wait; none for any number
   std::size_t lanes = 1;                      // batches that run side by side
+  Clock::duration awake = {};  // how long a thread looks for a batch before it sleeps
 };
 
 /// Requests wait in groups of those that fit together. A group is due when it has rows enough, or
@@ -29,8 +30,8 @@ struct BatcherOptions {
 ///
 /// Enough are the rows of a batch, or of a preferred size. Where there were others just now, a
 /// lane's share of all is enough: of the rows that wait, that run, and that were answered so lately
-/// that their callers may be about to come back. So callers who ask again and again share the lanes
-/// evenly, and a single one waits for nobody.
+/// that their callers may be about to come back. Nor are more taken, but for a preferred size. So
+/// callers who ask again and again share the lanes evenly, and a single one waits for nobody.
 ///
 /// Not safe from several threads at once, and knows no time but what it is told.
 class BatchQueue {
@@ -93,7 +94,9 @@ class BatchQueue {
   [[nodiscard]] bool is_done() const noexcept { return is_closed_ && waiting_ == 0; }
 
  private:
+  [[nodiscard]] std::optional<std::int64_t> known() const;
   [[nodiscard]] std::int64_t enough() const;
+  [[nodiscard]] std::int64_t most(const BatchGroup& group) const;
   [[nodiscard]] Clock::time_point due(const BatchGroup& group, std::int64_t enough) const;
   void leave(Group group) noexcept;
 

@@ -45,6 +45,9 @@ Batcher::Batcher(std::unique_ptr<BatchRunner> runner, BatcherOptions options)
     : runner_(std::move(runner)),
       forks_(cuda::forks()),
       queue_(std::move(options)),
+      // One more than lanes: while one tells callers, a lane is not kept waiting.
+      workers_(queue_.options().lanes + 1, queue_.options().awake,
+               [this](Worker& worker) { work(worker); }),
       watcher_([this](Clock::time_point now) { return sweep(now); }) {}
 
 Batcher::~Batcher() { close(); }
@@ -64,7 +67,7 @@ std::vector<Tensor> Batcher::infer(const Item& item) {
     wait->told.notify_one();
   };
   std::optional<Group> mine;
-  bool needs_another = false;
+  Worker* worker = nullptr;
   {
     const std::scoped_lock lock(mutex_);
     const auto added = enqueue(item);
@@ -74,16 +77,16 @@ std::vector<Tensor> Batcher::infer(const Item& item) {
       BatchQueue::claim(added.group);
       ++active_;
       ++own_runs_;
-    } else {
-      needs_another = added.is_news && needs_thread(added.due);
+    } else if (added.is_news) {
+      worker = worker_for(added.due, item->times.asked);
     }
   }
-  if (needs_another) changed_.notify_one();
+  Workers::call(worker);
   if (mine) {
     run(*mine);
     const std::scoped_lock lock(mutex_);
     --own_runs_;
-    if (queue_.is_closed()) changed_.notify_all();
+    if (queue_.is_closed()) own_run_ended_.notify_all();
   }
   wait->told.wait(0, std::memory_order_acquire);
   if (wait->outcome.error) std::rethrow_exception(wait->outcome.error);
@@ -91,13 +94,13 @@ std::vector<Tensor> Batcher::infer(const Item& item) {
 }
 
 void Batcher::add(const Item& item) {
-  bool needs_another = false;
+  Worker* worker = nullptr;
   {
     const std::scoped_lock lock(mutex_);
     const auto added = enqueue(item);
-    needs_another = added.is_news && needs_thread(added.due);
+    if (added.is_news) worker = worker_for(added.due, item->times.asked);
   }
-  if (needs_another) changed_.notify_one();  // the thread that wakes takes the lock at once
+  Workers::call(worker);  // who takes the lock at once
 }
 
 // Under the lock.
@@ -116,33 +119,33 @@ BatchQueue::Added Batcher::enqueue(const Item& item) {
                          " requests wait already: try again later, or give the batcher a longer "
                          "queue or the engine more lanes");
   }
-  // One more than lanes: while one tells callers, a lane is not kept waiting.
-  while (threads_.size() <= options.lanes) threads_.emplace_back([this] { work(); });
+  workers_.have_one();
   if (item->deadline) watcher_.note(*item->deadline);
   return queue_.add(item);
 }
 
+// Sees to it that a thread looks when a batch is due. Under the lock.
+// @return whom to call, better without it; null for nobody.
+Batcher::Worker* Batcher::worker_for(Clock::time_point due, Clock::time_point now) {
+  if (due <= now) return workers_.another();
+  if (due != BatchQueue::kNever) watcher_.note(due);
+  return nullptr;
+}
+
 // Waits until a batch is due; none once all is done and closed.
-std::optional<Batcher::Group> Batcher::claim() {
+std::optional<Batcher::Group> Batcher::claim(Worker& worker) {
   std::unique_lock lock(mutex_);
   while (true) {
-    const auto group = queue_.claim_due(Clock::now());
-    const auto next = queue_.next_due();
-    if (group) {
-      ++active_;
-      const bool needs_another = needs_thread(next);
+    const auto now = Clock::now();
+    const auto group = queue_.claim_due(now);
+    if (group) ++active_;
+    auto* const another = worker_for(queue_.next_due(), now);
+    if (group || queue_.is_done()) {
       lock.unlock();
-      if (needs_another) changed_.notify_one();
+      Workers::call(another);
       return group;
     }
-    if (queue_.is_done()) return std::nullopt;
-    if (next >= alarm_) {  // also where none waits: the largest moment is none for a system's call
-      changed_.wait(lock);
-    } else {
-      alarm_ = next;
-      changed_.wait_until(lock, next);
-      alarm_ = BatchQueue::kNever;
-    }
+    workers_.rest(worker, lock);
   }
 }
 
@@ -151,20 +154,20 @@ BatchQueue::Taken Batcher::take(Group group) {
   std::unique_lock lock(mutex_);
   auto taken = queue_.take(group, now);
   if (!taken.items.empty()) ++batch_sizes_[taken.rows];
-  const bool needs_another = needs_thread(taken.due);
+  auto* const worker = worker_for(taken.due, now);
   has_left();
   lock.unlock();
-  if (needs_another) changed_.notify_one();
+  Workers::call(worker);
   return taken;
 }
 
 // Lets threads end when nothing waits any more. Under the lock.
 void Batcher::has_left() {
-  if (queue_.is_done()) changed_.notify_all();
+  if (queue_.is_done()) workers_.call_all();
 }
 
-void Batcher::work() {
-  while (const auto group = claim()) run(*group);
+void Batcher::work(Worker& worker) {
+  while (const auto group = claim(worker)) run(*group);
 }
 
 void Batcher::run(Group group) {
@@ -233,22 +236,28 @@ void Batcher::tell_late(const BatchItems& items) {
 }
 
 bool Batcher::cancel(const Item& item) {
-  const std::scoped_lock lock(mutex_);
-  if (!queue_.remove(item)) return false;
-  stats_.cancelled.fetch_add(1, std::memory_order_relaxed);
-  if (needs_thread(queue_.next_due())) changed_.notify_one();  // of fewer rows, fewer are enough
-  has_left();
+  Worker* worker = nullptr;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (!queue_.remove(item)) return false;
+    stats_.cancelled.fetch_add(1, std::memory_order_relaxed);
+    worker = worker_for(queue_.next_due(), Clock::now());  // of fewer rows, fewer are enough
+    has_left();
+  }
+  Workers::call(worker);
   return true;
 }
 
 Clock::time_point Batcher::sweep(Clock::time_point now) {
   BatchQueue::Late late;
+  Worker* worker = nullptr;
   {
     const std::scoped_lock lock(mutex_);
     late = queue_.remove_late(now);
-    if (needs_thread(queue_.next_due())) changed_.notify_one();
+    worker = worker_for(queue_.next_due(), now);
     has_left();
   }
+  Workers::call(worker);
   tell_late(late.items);
   return late.following;
 }
@@ -271,17 +280,13 @@ void Batcher::reset_stats() {
 
 void Batcher::close() {
   if (is_orphan()) return;
-  std::vector<std::thread> threads;
-  {
-    const std::scoped_lock lock(mutex_);
-    queue_.close();
-    threads.swap(threads_);
-  }
-  changed_.notify_all();
-  for (auto& thread : threads) thread.join();
   {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return own_runs_ == 0; });
+    queue_.close();
+    Workers::call(worker_for(queue_.next_due(), Clock::now()));
+    if (queue_.is_done()) workers_.call_all();
+    workers_.join(lock);
+    own_run_ended_.wait(lock, [this] { return own_runs_ == 0; });
   }
   watcher_.stop();
 }

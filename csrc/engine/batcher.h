@@ -11,13 +11,13 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <thread>
 #include <vector>
 
 #include "engine/batch.h"
 #include "engine/batch_queue.h"
 #include "engine/stats.h"
 #include "engine/watcher.h"
+#include "engine/workers.h"
 
 namespace trtfast {
 
@@ -72,11 +72,12 @@ class Batcher {
   using Group = BatchQueue::Group;
   using Take = std::function<const BatchItems&()>;
 
+  using Worker = Workers::Worker;
+
   [[nodiscard]] BatchQueue::Added enqueue(const Item& item);
-  /// Whether no thread will wake in time for a batch. Under the lock; to wake one, better without.
-  [[nodiscard]] bool needs_thread(Clock::time_point due) const noexcept { return due < alarm_; }
-  void work();
-  [[nodiscard]] std::optional<Group> claim();
+  [[nodiscard]] Worker* worker_for(Clock::time_point due, Clock::time_point now);
+  void work(Worker& worker);
+  [[nodiscard]] std::optional<Group> claim(Worker& worker);
   [[nodiscard]] BatchQueue::Taken take(Group group);
   void has_left();
   void run(Group group);
@@ -89,15 +90,13 @@ class Batcher {
   unsigned forks_;  // of the process that made it
   BatcherStats stats_;
   mutable std::mutex mutex_;
-  std::condition_variable changed_;
   BatchQueue queue_;
-  // At which a thread wakes that waits for a batch to be due.
-  Clock::time_point alarm_ = BatchQueue::kNever;
+  Workers workers_;
   std::size_t active_ = 0;    // threads that have claimed a batch, until it has run
   std::size_t own_runs_ = 0;  // of those who wait for them, on their own threads
+  std::condition_variable own_run_ended_;
   std::map<std::int64_t, std::uint64_t> batch_sizes_;
-  std::vector<std::thread> threads_;
-  Watcher watcher_;  // of deadlines
+  Watcher watcher_;  // of deadlines, and of when batches are due
 };
 
 }  // namespace trtfast

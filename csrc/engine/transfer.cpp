@@ -16,6 +16,7 @@
 #endif
 
 #include "cuda/check.h"
+#include "engine/spin.h"
 #include "error.h"
 
 namespace trtfast {
@@ -30,16 +31,6 @@ constexpr std::size_t kMedium = std::size_t{2} << 20U;
 constexpr std::size_t kMediumChunk = std::size_t{32} << 10U;
 constexpr std::size_t kLargeChunk = std::size_t{256} << 10U;
 constexpr unsigned kMostHelpers = 3;  // more gain nothing: the memory or the transfer is busy
-// How long a helper looks for the next copy before it sleeps: waking it takes as long as a copy.
-constexpr std::chrono::milliseconds kAwake{2};
-
-void pause() noexcept {
-#ifdef __x86_64__
-  __builtin_ia32_pause();
-#else
-  std::this_thread::yield();
-#endif
-}
 
 /// Copies past the caches what no cache could hold: else each line of the target would be read
 /// before it is written, and threads that copy together share the memory's bandwidth.
@@ -146,8 +137,7 @@ class Crew {
 
  private:
   Crew() {
-    const unsigned cores = std::thread::hardware_concurrency();
-    helpers_ = cores > 2 ? std::min(kMostHelpers, cores / 2) : 0;
+    helpers_ = may_spin() ? std::min(kMostHelpers, std::thread::hardware_concurrency() / 2) : 0;
   }
 
   /// Lets nobody claim any more, and waits for those who have, also where `done` failed.

@@ -347,6 +347,7 @@ class Batcher:
         preferred: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
         max_queue: typing.SupportsInt | typing.SupportsIndex | None,
         lanes: typing.SupportsInt | typing.SupportsIndex,
+        spin: bool,
     ) -> None: ...
     def close(self) -> None: ...
     def infer(

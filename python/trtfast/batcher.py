@@ -34,8 +34,8 @@ class Batcher(Closing):
 
     Requests come from any number of threads, and from asyncio. Their rows go from the callers'
     arrays straight into the page-locked memory of a lane, and the answers' rows from there to each
-    caller. While all lanes are busy the next batch grows; a lane that is free takes what waits.
-    Requests whose shapes differ in more than rows are batched apart.
+    caller. While all lanes are busy the next batch grows; a lane that is free takes what waits, up
+    to its share of all. Requests whose shapes differ in more than rows are batched apart.
 
     Parameters
     ----------
@@ -44,7 +44,8 @@ class Batcher(Closing):
         each output has the batch as its first axis; where that is fixed, each request is a whole
         batch. It may be called directly as well, and stays open when the batcher is closed.
     max_batch_size : int, optional
-        Rows that a batch has at most; by default the engine's largest batch.
+        Rows that a batch has at most; by default the engine's largest batch. With fewer rows known,
+        as below, a batch has a lane's share of them, for the next lane to have as many.
     max_queue_delay : float
         Seconds that a request may wait for others where a lane is free: until there are the rows of
         a batch; or, where there were requests just now, a lane's share of all that are known: that
@@ -95,6 +96,7 @@ class Batcher(Closing):
             preferred=list(self._sizes),
             max_queue=max_queue,
             lanes=engine._options.lanes if isinstance(engine, Engine) else 1,  # noqa: SLF001
+            spin=isinstance(engine, Engine) and engine._options.wait == "spin",  # noqa: SLF001
         )
         # Its threads must have ended before the interpreter does.
         self._closing = weakref.finalize(self, self._core.close)

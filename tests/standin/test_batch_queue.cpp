@@ -71,6 +71,32 @@ TEST(BatchQueue, WaitsForALanesShareOfThoseWhoMayComeBack) {
   EXPECT_EQ(queue.take_at(14), 5);
 }
 
+TEST(BatchQueue, SharesWhatIsKnownAmongAllLanes) {
+  Queue queue({.max_batch_size = 16, .max_queue_delay = kDelay, .lanes = 3});
+  for (int caller = 0; caller < 16; ++caller) static_cast<void>(queue.add_at(0, 1));
+  EXPECT_EQ(queue.take_at(0), 16) << "nobody was known";
+  queue.have_run(16, Queue::at(1));
+  for (int caller = 0; caller < 4; ++caller) static_cast<void>(queue.add_at(2, 1));
+  EXPECT_EQ(queue.take_at(2), std::nullopt);
+  EXPECT_EQ(queue.add_at(2, 1).due, BatchQueue::kAtOnce)
+      << "of 16 rows and 3 lanes, else the last would wait for the others' callers";
+  for (int caller = 5; caller < 16; ++caller) static_cast<void>(queue.add_at(2, 1));
+  EXPECT_EQ(queue.take_at(2), 6) << "and no more than a share, else the others would have less";
+  EXPECT_EQ(queue.take_at(2), 6);
+  EXPECT_EQ(queue.take_at(2), std::nullopt);
+  EXPECT_EQ(queue.add_at(3, 1).due, BatchQueue::kAtOnce) << "17 rows are known, and 5 wait";
+  EXPECT_EQ(queue.take_at(3), 5);
+}
+
+TEST(BatchQueue, TakesABatchAtMostOfALongQueue) {
+  Queue queue({.max_batch_size = 16, .max_queue_delay = kDelay, .lanes = 2});
+  for (int caller = 0; caller < 100; ++caller) static_cast<void>(queue.add_at(0, 1));
+  for (int batch = 0; batch < 5; ++batch) EXPECT_EQ(queue.take_at(0), 16);
+  EXPECT_EQ(queue.take_at(0), 16) << "80 run, and half of 100 are more";
+  EXPECT_EQ(queue.take_at(0), std::nullopt);
+  EXPECT_EQ(queue.take_at(10), 4);
+}
+
 TEST(BatchQueue, ForgetsThoseWhoDoNotComeBack) {
   Queue queue({.max_batch_size = 16, .max_queue_delay = 100 * kDelay, .lanes = 1});
   static_cast<void>(queue.add_at(0, 8));
@@ -101,6 +127,14 @@ TEST(BatchQueue, CutsWhatWaitsToThePreferredSizes) {
   EXPECT_EQ(queue.take_at(1), 8);
   EXPECT_EQ(queue.take_at(9), std::nullopt) << "3 wait, and 4 are enough";
   EXPECT_EQ(queue.take_at(11), 3);
+
+  Queue two({.max_batch_size = 16, .max_queue_delay = kDelay, .preferred = {8}, .lanes = 2});
+  for (int index = 0; index < 8; ++index) static_cast<void>(two.add_at(0, 1));
+  EXPECT_EQ(two.take_at(0), 8);
+  for (int index = 0; index < 5; ++index) static_cast<void>(two.add_at(1, 1));
+  EXPECT_EQ(two.take_at(1), std::nullopt) << "a lane's share are 6";
+  for (int index = 0; index < 3; ++index) static_cast<void>(two.add_at(1, 1));
+  EXPECT_EQ(two.take_at(1), 8) << "a preferred size is taken whole";
 }
 
 TEST(BatchQueue, TakesTheGroupFirstThatWaitsLongest) {

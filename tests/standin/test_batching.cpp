@@ -164,16 +164,31 @@ TEST(Batching, ARequestThatIsWaitedForIsRunByItsOwnThread) {
   EXPECT_EQ(batching.echo->last_thread(), std::this_thread::get_id());
 }
 
+TEST(Batching, AThreadThatStaysAwakeTakesWhatComes) {
+  Batching batching(
+      {.max_batch_size = 4, .max_queue_delay = milliseconds(1), .lanes = 2, .awake = hours(1)});
+  for (std::size_t call = 1; call <= 20; ++call) {
+    batching.add({static_cast<float>(call)});
+    batching.outcomes.wait(call);
+  }
+  for (std::size_t call = 21; call <= 40; ++call) batching.add({static_cast<float>(call)});
+  batching.outcomes.wait(40);
+  for (std::size_t call = 1; call <= 40; ++call) {
+    EXPECT_EQ(batching.told({static_cast<float>(call)}), "{ " + std::to_string(call) + " }");
+  }
+  batching.batcher->close();  // though it looks for an hour
+}
+
 TEST(Batching, LanesShareWhatIsKnownEvenly) {
   Batching batching({.max_batch_size = 8, .max_queue_delay = hours(1), .lanes = 3});
   batching.echo->let_end(false);
   batching.add({1, 2, 3, 4, 5, 6, 7, 8});
   batching.echo->wait_until_begun(1);
-  for (const float value : {9.0F, 10.0F, 11.0F}) batching.add({value});
-  EXPECT_EQ(batching.batcher->waiting(), 3U);
-  batching.add({12});  // of 12 rows, 4 are a lane's share
+  for (const float value : {9.0F, 10.0F}) batching.add({value});
+  EXPECT_EQ(batching.batcher->waiting(), 2U);
+  batching.add({11});  // of 11 rows, 3 are a lane's share
   batching.echo->wait_until_begun(2);
-  EXPECT_EQ(batching.echo->batches().at(1), (Values{9, 10, 11, 12}));
+  EXPECT_EQ(batching.echo->batches().at(1), (Values{9, 10, 11}));
   batching.echo->let_end(true);
 }
 

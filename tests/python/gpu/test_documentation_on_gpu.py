@@ -16,6 +16,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The CUDA Graph is empty"),  # PyTorch, of a first capture
     # PyTorch's compiler, before 2.14, whatever it compiles: its advice is about float32.
     pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores for float32 matrix"),
+    # Of its own parts, as it imports its compiler.
+    pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.* is deprecated"),
 ]
 
 PAGES = [
