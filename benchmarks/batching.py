@@ -126,7 +126,7 @@ def measure(bench: Bench, name: str, in_flight: int) -> Iterator[Row]:
     """Measure all contenders with so many requests under way, in turns."""
     options, prefix = bench.options, f"{name}/in-flight{in_flight}"
     alone = bench.alone(limit(in_flight), in_flight)
-    shared = bench.alone(-(-in_flight // bench.lanes), in_flight)
+    shared = bench.alone(share(in_flight, bench.lanes), in_flight)
     yield {"id": f"{prefix}/engine-alone", **alone}
     yield {"id": f"{prefix}/engine-shared", **shared}
     runs: dict[str, Run] = {
@@ -213,15 +213,20 @@ def built(name: str, folder: Path, sizes: Collection[int]) -> Path:
     return plan
 
 
+def share(in_flight: int, of: int) -> int:
+    """Return the largest of so many even parts of what is under way."""
+    return -(-in_flight // of)
+
+
 def limit(in_flight: int) -> int:
     """Return the rows of a batch at most, where so many are under way."""
-    return -(-in_flight // 2)
+    return share(in_flight, 2)
 
 
 def sizes_of(options: argparse.Namespace) -> list[int]:
     """Return the sizes that have kernels of their own: powers of two, limits, and lanes' shares."""
     limits = {limit(in_flight) for in_flight in options.in_flight}
-    shares = {-(-in_flight // options.lanes) for in_flight in options.in_flight}
+    shares = {share(in_flight, options.lanes) for in_flight in options.in_flight}
     return sorted(limits | shares | {1 << power for power in range(max(limits).bit_length())})
 
 

@@ -4,10 +4,10 @@
 
 namespace trtfast {
 
-void Watcher::note(Clock::time_point deadline) {
+void Watcher::note(Clock::time_point moment) {
   const std::scoped_lock lock(mutex_);
-  if (stopped_ || deadline >= next_) return;
-  next_ = deadline;
+  if (stopped_ || moment >= next_) return;
+  next_ = moment;
   if (thread_.joinable()) {
     changed_.notify_one();
   } else {

@@ -1,4 +1,4 @@
-// Watches the deadlines of what waits.
+// Watches for the moments at which something is due, or too late.
 #pragma once
 
 #include <condition_variable>
@@ -10,10 +10,11 @@
 
 namespace trtfast {
 
-/// A thread, once there is a deadline: those who could see that it passes may be busy for long.
+/// A thread, once there is such a moment: those who could see that it passes may be busy for long,
+/// or asleep.
 class Watcher {
  public:
-  /// Ends what is too late, and returns the next deadline; the largest moment for none. Must not
+  /// Sees to what is due or too late, and returns the next moment; the largest for none. Must not
   /// throw.
   using Sweep = std::function<Clock::time_point(Clock::time_point now)>;
 
@@ -22,8 +23,8 @@ class Watcher {
   Watcher(const Watcher&) = delete;  // its thread holds its address
   Watcher& operator=(const Watcher&) = delete;
 
-  /// Has a sweep come when a deadline passes. May be called with the locks that a sweep takes.
-  void note(Clock::time_point deadline);
+  /// Has a sweep come at a moment. May be called with the locks that a sweep takes.
+  void note(Clock::time_point moment);
 
   /// Lets the thread end. May be called again; not with the locks that a sweep takes.
   void stop();

@@ -42,7 +42,8 @@ class Batcher(Closing):
     engine : InferenceEngine
         An :class:`Engine`, or a :class:`ReferenceEngine`, for the same on the CPU. Each input and
         each output has the batch as its first axis; where that is fixed, each request is a whole
-        batch. It may be called directly as well, and stays open when the batcher is closed.
+        batch. It may be called directly as well, and stays open when the batcher is closed. With
+        its ``wait="spin"`` a thread looks for the next request for 2 ms before it sleeps.
     max_batch_size : int, optional
         Rows that a batch has at most; by default the engine's largest batch. With fewer rows known,
         as below, a batch has a lane's share of them, for the next lane to have as many.
